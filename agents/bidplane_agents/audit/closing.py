@@ -1,0 +1,295 @@
+"""Every round, recomputed: the instance from the replayed market, the clearing by definition.
+
+Decides what a round should say and which leases it should award. Refuses to repeat the placement:
+which of several alike devices a winner got is the market's choice, but they must have been for
+sale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from bidplane_agents.audit import inventory, mechanism
+from bidplane_agents.audit.contents import Contents, Seen
+from bidplane_agents.audit.expected import Expected, settlement
+from bidplane_agents.audit.inventory import Pool
+from bidplane_agents.audit.mechanism import UNITS
+from bidplane_agents.audit.replay import TOPICS_IN_ORDER, Replay
+from bidplane_topics import codec, ids, orders
+from bidplane_topics.instances import (
+    Award,
+    Instance,
+    InstanceAlternative,
+    InstanceBid,
+    InstancePool,
+    Result,
+)
+from bidplane_topics.leases import LeaseChanged
+from bidplane_topics.markets import MarketDeclared
+from bidplane_topics.rejections import Rejection
+from bidplane_topics.rounds import PoolRound, RoundClosed
+
+VALUE_LIMIT = 2**42
+RULE_VERSION = 1
+# An alternative of the instance, and the one of the order that it came from.
+Way = tuple[InstanceAlternative, int]
+Entrants = dict[str, tuple[orders.OrderPlaced, list[Way]]]
+
+
+class Closing:
+    """One round of one replayed market."""
+
+    def __init__(self, replay: Replay, seen: Seen, contents: Contents, expected: Expected) -> None:
+        """``seen`` is the round as the log has it."""
+        self.replay = replay
+        self.seen, self.contents = seen, contents
+        self.round: RoundClosed = seen.event
+        self.expected, self.findings = expected, expected.findings
+        self.now_ms = self.round.closed_at_ms
+        self.taken: set[tuple[str, int]] = set()
+
+    def check(self, before: dict[str, int]) -> bool:
+        """Replay what came since ``before`` (the last round's vector), close, compare.
+
+        False where the log holds no declaration of the market that closed this round.
+        """
+        self._inputs(before)
+        if self.replay.rules is None:
+            return False
+        self.rules: MarketDeclared = self.replay.rules  # those of the previous close
+        self._clock()
+        self._deadlines()
+        replay, rules = self.replay, self.rules
+        known = inventory.pools(replay.nodes, replay.for_sale, replay.busy, rules.fingerprint)
+        entrants = self._entrants(known)
+        stale = self.now_ms - replay.alive_at_ms > rules.stale_after_ms
+        offered = {n: pool.emptied() if stale else pool for n, pool in known.items()}
+        instance = self._instance(offered, entrants)
+        result = mechanism.clear(instance, rules.rule)
+        for bid in sorted(result.awards):
+            self._award(entrants[bid], result.awards[bid], offered)
+        for bid in sorted(set(entrants) - set(result.awards)):
+            self._lost(*entrants[bid], offered, stale=stale)
+        wanted = self._round(known, instance, result)
+        self.findings.same(5, wanted, self.round, self.seen.record, f"round {self.round.window}")
+        self._open_next(wanted)
+        return True
+
+    # -- before the clearing -----------------------------------------------------------------------
+
+    def _inputs(self, before: dict[str, int]) -> None:
+        for topic in TOPICS_IN_ORDER:
+            start, end = before.get(topic.name, 0), self.round.inputs.get(topic.name, 0)
+            self.findings.check(
+                6, start <= end, self.seen.record, f"how far {topic.name} was read",
+                f"at least {start}", end,
+            )  # fmt: skip
+            partition = 0 if topic.partitioned_by == "one" else self.replay.partition
+            for one in self.contents.between(topic, partition, start, end):
+                if self.replay.window or one.record.origin not in self.contents.dead:
+                    self.replay.apply(one)
+
+    def _clock(self) -> None:
+        replay, length = self.replay, self.rules.window_ms
+        self.findings.check(
+            5, self.now_ms > replay.closed_at_ms, self.seen.record, "closed_at_ms",
+            f"after {replay.closed_at_ms}", self.now_ms,
+        )  # fmt: skip
+        number = max(replay.window + 1, self.now_ms // length)
+        self.findings.same(5, number, self.round.window, self.seen.record, "the window's number")
+
+    def _deadlines(self) -> None:
+        replay, now_ms = self.replay, self.now_ms
+        for lease in [replay.leases[name] for name in sorted(replay.leases)]:
+            if lease.state == "awarded" and now_ms >= lease.bind_by_ms:
+                replay.end(lease, "bind_timeout", now_ms)
+            elif lease.state == "bound" and now_ms >= lease.ends_at_ms:
+                grace_until_ms = lease.ends_at_ms + self.rules.grace_ms
+                replay.move(lease, now_ms, "notice", grace_until_ms=grace_until_ms)
+            elif lease.state == "notice" and now_ms >= lease.grace_until_ms:
+                replay.end(lease, "expired", now_ms)
+        for order in [replay.book[bid] for bid in sorted(replay.book)]:
+            if replay.removed:
+                replay.close(order, "refused", now_ms, (Rejection.MARKET_REMOVED,))
+            elif 0 < order.rest_until_ms < now_ms:
+                replay.close(order, "expired", now_ms, (Rejection.EXPIRED,))
+
+    def _entrants(self, known: dict[str, Pool]) -> Entrants:
+        entrants: Entrants = {}
+        for bid in sorted(self.replay.book):
+            order = self.replay.book[bid]
+            if order.not_before_ms > self.now_ms:
+                continue
+            ways, problems = self._ways(order, known)
+            if ways:
+                entrants[bid] = order, ways
+            elif order.rest_until_ms <= self.now_ms:
+                self.replay.close(order, "refused", self.now_ms, problems, self.round.window)
+        return entrants
+
+    def _ways(
+        self, order: orders.OrderPlaced, known: dict[str, Pool]
+    ) -> tuple[list[Way], tuple[Rejection, ...]]:
+        """All that could serve the order, or every true reason why nothing can."""
+        if order.value_micros >= VALUE_LIMIT:
+            return [], (Rejection.VALUE_TOO_LARGE,)
+        ways: list[Way] = []
+        problems: set[Rejection] = set()
+        for index, one in enumerate(order.alternatives):
+            if one.duration_ms > self.rules.max_duration_ms:
+                problems.add(Rejection.TOO_LONG)
+                continue
+            alike = [
+                pool for pool in known.values()
+                if inventory.matches(pool, one.selector, self.rules.device_class)
+            ]  # fmt: skip
+            holding = [pool for pool in alike if inventory.holds_when_empty(pool, one.shape)]
+            if not alike:
+                problems.add(Rejection.NO_MATCHING_POOL)
+            elif not holding:
+                problems.add(Rejection.SHAPE_NOT_SOLD)
+            slots = (one.duration_ms + self.rules.slot_ms - 1) // self.rules.slot_ms
+            for pool in holding:
+                if order.value_micros < _reserve(self.rules, pool.name) * UNITS[one.shape] * slots:
+                    problems.add(Rejection.BELOW_RESERVE)
+                else:
+                    way = InstanceAlternative(pool=pool.name, shape=one.shape, slots=slots)
+                    ways.append((way, index))
+        if order.mode == "elastic" and ways:
+            most = max(sum(known[way.pool].counts()) for way, _ in ways)
+            ways = [one for one in ways if sum(known[one[0].pool].counts()) == most][:1]
+        return ways, tuple(problems)
+
+    def _instance(self, offered: dict[str, Pool], entrants: Entrants) -> Instance:
+        beacon = ids.digest("beacon", self.replay.root, *sorted(entrants))
+        return Instance(
+            market=self.rules.market, window=self.round.window, beacon=beacon,
+            slot_ms=self.rules.slot_ms,
+            pools=tuple(
+                InstancePool(
+                    name=pool.name, device_class=pool.device_class, nodes=pool.counts(),
+                    scarcity_permille=self.rules.scarcity.get(pool.name, 1000),
+                    reserve_micros=_reserve(self.rules, pool.name),
+                )
+                for pool in offered.values()
+            ),
+            bids=tuple(_bid(order, ways) for order, ways in entrants.values()),
+        )  # fmt: skip
+
+    # -- after it ----------------------------------------------------------------------------------
+
+    def _award(
+        self, entrant: tuple[orders.OrderPlaced, list[Way]], award: Award, offered: dict[str, Pool]
+    ) -> None:
+        order, ways = entrant
+        replay, rules, now_ms = self.replay, self.rules, self.now_ms
+        way, index = ways[award.alternative]
+        lease_id = ids.lease_id(order.market, order.bid_id)
+        published = self.expected.awarded_lease(lease_id)
+        devices = () if published is None else published.event.devices
+        if published is not None:
+            problem = inventory.award_problem(
+                offered[way.pool], way.shape, award.level, devices, self.taken
+            )
+            self.findings.check(
+                4, not problem, published.record, f"the devices of lease {lease_id}",
+                f"{award.level} times {way.shape} for sale in {way.pool}", problem or "so it is",
+            )  # fmt: skip
+        keys = [inventory.whole_of(one) for one in devices]
+        epoch = 1 + max((replay.epochs.get(key, 0) for key in keys), default=0)
+        for key in keys:
+            replay.busy[key] = replay.busy.get(key, frozenset()) | {lease_id}
+            replay.epochs[key] = max(replay.epochs.get(key, 0), epoch)
+        known = tuple(one for one in devices if one.node in replay.nodes)
+        lease = LeaseChanged(
+            market=order.market, lease_id=lease_id, bid_id=order.bid_id, tenant=order.tenant,
+            agent=order.agent, state="awarded", epoch=epoch, window=self.round.window,
+            market_pool=way.pool, shape=way.shape, level=award.level, devices=devices,
+            nodes=inventory.shares(replay.nodes, rules.device_class, known),
+            price_micros=award.price_micros,
+            duration_ms=order.alternatives[index].duration_ms, awarded_at_ms=now_ms,
+            bind_by_ms=now_ms + rules.bind_deadline_ms,
+        )  # fmt: skip
+        del replay.book[order.bid_id]
+        replay.leases[lease_id], replay.sources[lease_id] = lease, order.source
+        whose = (order.market, order.bid_id, order.tenant, order.agent)
+        self.expected.settled(
+            settlement(
+                whose, "won", epoch, lease_id=lease_id, charge_micros=award.price_micros,
+                source=replay.partition, seq=replay.next_seq(order.source),
+            ),
+            order.source, now_ms,
+        )  # fmt: skip
+        self.expected.lease(lease, now_ms)
+        replay.tell_lease(lease, "won", now_ms)
+
+    def _lost(
+        self, order: orders.OrderPlaced, ways: list[Way], offered: dict[str, Pool], *, stale: bool
+    ) -> None:
+        if order.rest_until_ms > self.now_ms:
+            return
+        room = any(inventory.has_room(offered[way.pool], way.shape) for way, _ in ways)
+        reason = Rejection.OUTBID if room else Rejection.NO_CAPACITY
+        reasons = (Rejection.SUPPLY_STALE if stale else reason,)
+        self.replay.close(order, "lost", self.now_ms, reasons, self.round.window)
+
+    def _round(self, known: dict[str, Pool], instance: Instance, result: Result) -> RoundClosed:
+        replay, rules, given = self.replay, self.rules, self.round
+        body = [replay.root, given.window, given.closed_at_ms, given.inputs, result.root]
+        root = hashlib.sha256(codec.canonical(body)).hexdigest()
+        leases = list(replay.leases.values())
+        return RoundClosed(
+            v=given.v, market=rules.market, window=given.window, closed_at_ms=given.closed_at_ms,
+            inputs=given.inputs, rule=rules.rule, rule_version=RULE_VERSION,
+            slot_ms=rules.slot_ms, beacon=instance.beacon, previous_root=replay.root, root=root,
+            orders=len(instance.bids), awarded=len(result.awards),
+            revenue_micros=result.revenue_micros,
+            pools={
+                pool.name: PoolRound(
+                    units_offered=7 * sum(pool.nodes),
+                    units_sold=_sold(pool.name, instance, result),
+                    units_total=7 * sum(known[pool.name].total.values()),
+                    price_micros=result.prices.get(pool.name, 0),
+                    reserve_micros=pool.reserve_micros, scarcity_permille=pool.scarcity_permille,
+                )
+                for pool in instance.pools
+            },
+            leases_active=len(leases),
+            units_leased=sum(inventory.units(rules.device_class, one.devices) for one in leases),
+            units_total=7 * sum(
+                sum(pool.total.values()) for pool in known.values()
+                if pool.device_class == rules.device_class
+            ),
+        )  # fmt: skip
+
+    def _open_next(self, wanted: RoundClosed) -> None:
+        """What the next window is judged by; the chain goes on from what the log says."""
+        replay = self.replay
+        replay.window, replay.closed_at_ms = wanted.window, wanted.closed_at_ms
+        replay.root, replay.rules = self.round.root, replay.declared
+        for name, node in replay.nodes.items():
+            keys = (inventory.address(name, one.driver, one.name) for one in node.devices)
+            replay.for_sale[name] = frozenset(key for key in keys if not replay.busy.get(key))
+
+
+def _reserve(rules: MarketDeclared, pool: str) -> int:
+    return rules.reserves.get(pool, rules.reserve_micros)
+
+
+def _bid(order: orders.OrderPlaced, ways: list[Way]) -> InstanceBid:
+    rigid = order.mode == "rigid"
+    return InstanceBid(
+        bid_id=order.bid_id, agent=ids.agent_id(order.tenant, order.agent),
+        sequence=order.sequence, mode=order.mode, value_micros=order.value_micros,
+        level_min=1 if rigid else order.level_min, level_max=1 if rigid else order.level_max,
+        alternatives=tuple(way for way, _ in ways),
+    )  # fmt: skip
+
+
+def _sold(pool: str, instance: Instance, result: Result) -> int:
+    chosen = (
+        (bid.alternatives[award.alternative], award.level)
+        for bid in instance.bids
+        if (award := result.awards.get(bid.bid_id)) is not None
+    )
+    return sum(UNITS[way.shape] * level for way, level in chosen if way.pool == pool)

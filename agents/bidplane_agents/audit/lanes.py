@@ -1,0 +1,37 @@
+"""From lane to lane without a gap: the numbers that each lane gives its records.
+
+Decides whether anything was lost or repeated on the way. Refuses to know what the records say.
+"""
+
+from __future__ import annotations
+
+from bidplane_agents.audit.contents import Contents
+from bidplane_agents.audit.findings import Findings
+from bidplane_topics import registry
+
+
+def audit_numbers(contents: Contents, findings: Findings) -> None:
+    """Orders count up per (source, market), settlements per (source, tenants' partition)."""
+    for topic in (registry.ORDERS, registry.SETTLEMENTS):
+        for partition in contents.log.partitions(topic.name):
+            last: dict[int, int] = {}
+            if contents.log.begins(topic.name, partition):
+                for one in contents.of(topic, partition):
+                    last.setdefault(one.event.source, one.event.seq - 1)
+            for one in contents.of(topic, partition):
+                source, seq = one.event.source, one.event.seq
+                findings.same(
+                    6, last.get(source, 0) + 1, seq, one.record,
+                    f"the number that {source} gave its record",
+                )  # fmt: skip
+                last[source] = seq
+
+
+def audit_unreadable(contents: Contents, findings: Findings) -> None:
+    """A record that does not decode lies in the dead letters, or has not been read yet."""
+    dead_lettered = {topic.name for topic in registry.DEAD_LETTERED}
+    for record in contents.unreadable:
+        if record.topic not in dead_lettered:
+            findings.check(6, False, record, "a record of a lane", "an event", "undecodable bytes")
+        elif record.origin not in contents.dead:
+            findings.left_open("undecodable records that nobody has set aside yet")

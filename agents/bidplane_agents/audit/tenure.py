@@ -1,0 +1,124 @@
+"""Leases as their own topic tells them: who held which device, in which order, under which epoch.
+
+Decides from the leases alone, so it holds even where rounds cannot be recomputed any more. Refuses
+to know why a lease moved.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bidplane_agents.audit.contents import Contents, Seen
+from bidplane_agents.audit.findings import Findings
+from bidplane_agents.audit.inventory import whole_of
+from bidplane_agents.audit.mechanism import SLICES
+from bidplane_topics import registry
+from bidplane_topics.leases import LeaseChanged, LeasedDevice
+from bidplane_topics.rounds import RoundClosed
+
+_STEP: Final = {"awarded": 0, "bound": 1, "notice": 2, "ending": 3, "ended": 4}
+# What never changes in the life of a lease.
+_FIXED: Final = (
+    "market", "bid_id", "tenant", "agent", "window", "market_pool", "shape", "level", "devices",
+    "nodes", "price_micros", "duration_ms", "awarded_at_ms", "bind_by_ms",
+)  # fmt: skip
+
+
+class Tenure:
+    """The leases of one partition, in the order in which they changed."""
+
+    def __init__(self, contents: Contents, partition: int, findings: Findings) -> None:
+        """Nothing is read yet."""
+        self.contents, self.partition, self.findings = contents, partition, findings
+        self.last: dict[str, LeaseChanged] = {}
+        self.holders: dict[str, dict[str, list[LeasedDevice]]] = {}
+        self.epochs: dict[str, int] = {}
+
+    def audit(self) -> None:
+        """Follow every record; then ask which leases should have ended."""
+        for one in self.contents.of(registry.LEASES, self.partition):
+            lease: LeaseChanged = one.event
+            before = self.last.get(lease.lease_id)
+            if before is None:
+                self._begins(one, lease)
+            else:
+                self._moves(one, before, lease)
+            if lease.state == "ended":
+                self._ends(lease)
+            self.last[lease.lease_id] = lease
+        self._outlived()
+
+    def _begins(self, one: Seen, lease: LeaseChanged) -> None:
+        size = 1 if lease.shape in SLICES else int(lease.shape)
+        self.findings.same(
+            4, size * lease.level, len(lease.devices), one.record, f"devices of {lease.lease_id}"
+        )
+        # A compacted topic may begin with a lease whose end has spent one epoch more.
+        epoch = lease.epoch - (lease.state in ("ending", "ended"))
+        for device in lease.devices:
+            key = whole_of(device)
+            others = self.holders.setdefault(key, {})
+            clash = [
+                name for name, held in others.items()
+                if name != lease.lease_id and any(_overlap(device, other) for other in held)
+            ]  # fmt: skip
+            self.findings.check(
+                3, not clash, one.record, f"{key}, a device of lease {lease.lease_id}",
+                "no other active lease", clash,
+            )  # fmt: skip
+            self.findings.check(
+                3, epoch > self.epochs.get(key, 0), one.record, f"the epoch of {key}",
+                f"above {self.epochs.get(key, 0)}", epoch,
+            )  # fmt: skip
+            others.setdefault(lease.lease_id, []).append(device)
+        for device in lease.devices:
+            key = whole_of(device)
+            self.epochs[key] = max(self.epochs.get(key, 0), epoch)
+
+    def _moves(self, one: Seen, before: LeaseChanged, lease: LeaseChanged) -> None:
+        forward = _STEP[lease.state] > _STEP[before.state]
+        self.findings.check(
+            3, forward, one.record, f"lease {lease.lease_id}", f"a state after {before.state}",
+            lease.state,
+        )  # fmt: skip
+        for field in _FIXED:
+            was, now = getattr(before, field), getattr(lease, field)
+            if was != now:
+                promise = 4 if field in ("devices", "nodes", "shape", "level") else 3
+                what = f"lease {lease.lease_id}, {field}"
+                self.findings.check(promise, False, one.record, what, was, now)
+        live = before.state not in ("ending", "ended")
+        grown = before.epoch + (live and lease.state in ("ending", "ended"))
+        self.findings.same(3, grown, lease.epoch, one.record, f"the epoch of {lease.lease_id}")
+
+    def _ends(self, lease: LeaseChanged) -> None:
+        for device in lease.devices:
+            key = whole_of(device)
+            self.holders.get(key, {}).pop(lease.lease_id, None)
+            self.epochs[key] = max(self.epochs.get(key, 0), lease.epoch)
+
+    def _outlived(self) -> None:
+        """A lease past its end and grace is ending one round later."""
+        rounds = [one.event for one in self.contents.of(registry.ROUNDS, self.partition)
+                  if not self.contents.late(one)]  # fmt: skip
+        latest = {
+            one.event.lease_id: one for one in self.contents.of(registry.LEASES, self.partition)
+        }
+        for name, lease in sorted(self.last.items()):
+            if lease.state not in ("bound", "notice"):
+                continue
+            end_ms = lease.grace_until_ms or lease.ends_at_ms
+            over = [one for one in rounds if _closed_after(one, end_ms)]
+            self.findings.check(
+                3, len(over) < 2, latest[name].record, f"lease {name}",
+                f"ending by the second round after {end_ms}", lease.state,
+            )  # fmt: skip
+
+
+def _closed_after(one: RoundClosed, at_ms: int) -> bool:
+    return one.closed_at_ms >= at_ms
+
+
+def _overlap(one: LeasedDevice, other: LeasedDevice) -> bool:
+    """Two slices of a device live side by side; anything else is the same device twice."""
+    return not (one.parent and other.parent) or one.name == other.name

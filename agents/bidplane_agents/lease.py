@@ -1,0 +1,153 @@
+"""A lease as a block of code: bid, wait until the devices are bound, give them back at the end.
+
+Decides when a lease counts as held. Refuses to renew it: a lease has one term.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+from bidplane_agents.errors import NoAnswer, Refusal
+from bidplane_topics import bids, ids
+from bidplane_topics.leases import LeasedDevice
+from bidplane_topics.outcomes import OutcomeReported
+
+if TYPE_CHECKING:
+    from bidplane_agents.client import Client
+
+Notice = Callable[[OutcomeReported], Awaitable[None] | None]
+
+BOUND_TIMEOUT_S: Final = 120.0
+GIVE_UP_TIMEOUT_S: Final = 5.0
+_OVER: Final = frozenset({"ending", "ended", "voided"})
+
+
+class Lease:
+    """Held devices. Send ``epoch`` with every write that must not happen after the lease ends."""
+
+    def __init__(self, won: OutcomeReported, bound: OutcomeReported) -> None:
+        self.bid_id = won.bid_id
+        self.lease_id = bound.lease_id or won.lease_id
+        self.market = won.market
+        self.market_pool = won.market_pool
+        self.level = won.level
+        self.price_micros = won.price_micros
+        self.epoch: int = bound.epoch
+        self.devices: tuple[LeasedDevice, ...] = bound.devices or won.devices
+        self.ends_at_ms: int = bound.ends_at_ms
+        self.noticed: OutcomeReported | None = None
+        self.over: OutcomeReported | None = None
+        self._told, self._ended = asyncio.Event(), asyncio.Event()
+
+    @property
+    def live(self) -> bool:
+        """Whether the holder's epoch still counts, as far as it was told."""
+        return self.over is None
+
+    async def notice(self) -> OutcomeReported:
+        """Wait for the notice that grace has begun (or, without one, for the end)."""
+        await self._told.wait()
+        found = self.noticed or self.over
+        assert found is not None
+        return found
+
+    async def ended(self) -> OutcomeReported:
+        """Wait until the market takes the devices back."""
+        await self._ended.wait()
+        assert self.over is not None
+        return self.over
+
+    def hear(self, outcome: OutcomeReported) -> None:
+        """Take note of an outcome about this lease."""
+        if outcome.kind == "notice" and self.noticed is None:
+            self.noticed = outcome
+            self._told.set()
+        elif outcome.kind in _OVER and self.over is None:
+            self.over = outcome
+            self._told.set()
+            self._ended.set()
+
+
+class Leasing:
+    """``async with``: bids on entry, releases on exit; see Client.lease."""
+
+    def __init__(
+        self, client: Client, place: bids.Place, *, win_timeout_s: float,
+        on_notice: Notice | None,
+    ) -> None:  # fmt: skip
+        self._client, self._place = client, place
+        self._win_timeout_s, self._on_notice = win_timeout_s, on_notice
+        self._lease: Lease | None = None
+        self._bid_id = ""
+        self._watch: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Lease:
+        """Bid and wait.
+
+        Raises:
+            Refusal: refused, lost or voided; carries the outcome.
+            NoAnswer: the market or the sink stayed silent; the bid was cancelled.
+            Unreachable: Kafka does not answer.
+        """
+        try:
+            lease = self._lease = await self._win()
+        except Refusal:
+            raise
+        except BaseException:
+            await asyncio.shield(self._give_up())
+            raise
+        self._watch = asyncio.create_task(self._listen(lease), name=f"lease {lease.lease_id}")
+        return lease
+
+    async def _win(self) -> Lease:
+        self._bid_id = await self._client.bid(self._place)
+        won = await self._client.wait_for(self._bid_id, {"won"}, self._win_timeout_s)
+        bound = await self._client.wait_for(self._bid_id, {"bound"}, BOUND_TIMEOUT_S)
+        return Lease(won, bound)
+
+    async def _give_up(self) -> None:
+        """Nobody will hold what may still be won: take it out of the book, or give it back."""
+        if not self._bid_id:
+            return
+        lease_id = ids.lease_id(self._place.market, self._bid_id)
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(GIVE_UP_TIMEOUT_S):
+                await self._client.submit(
+                    bids.Command(cancel=bids.Cancel(bid_id=self._bid_id)),
+                    bids.Command(release=bids.Release(lease_id=lease_id)),
+                )
+
+    async def _listen(self, lease: Lease) -> None:
+        async for outcome in self._client.about(lease.bid_id):
+            noticed = lease.noticed
+            lease.hear(outcome)
+            if noticed is None and lease.noticed is not None and self._on_notice is not None:
+                called = self._on_notice(lease.noticed)
+                if inspect.isawaitable(called):
+                    await called
+            if lease.over is not None:
+                return
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        """Release what is still held. A failure to say so never hides the block's own error."""
+        lease, watch = self._lease, self._watch
+        assert lease is not None
+        assert watch is not None
+        watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watch
+        if not lease.live:
+            return
+        try:
+            await asyncio.shield(self._client.release(lease.lease_id))
+        except NoAnswer:
+            if error is None:
+                raise

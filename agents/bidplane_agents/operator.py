@@ -1,0 +1,263 @@
+"""What an operator does by writing records: tenants, agents, money, markets.
+
+Decides partitions (a tenant's and a market's are named once and never change) and refuses what
+contradicts the log. Refuses to hold an agent's secret: a fresh key goes to its profile file only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import secrets
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Self
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from bidplane_agents import log, profiles, topology
+from bidplane_agents.connection import Connection
+from bidplane_agents.errors import BadInput
+from bidplane_topics import agents, codec, envelope, ids, markets, outcomes, registry
+
+
+class Directory(msgspec.Struct, frozen=True):
+    """Who is registered: partitions by tenant, agents by TENANT/NAME."""
+
+    tenants: dict[str, int]
+    agents: dict[str, agents.AgentRegistered]
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent as registered; ``profile`` holds its new secret key, if one was made."""
+
+    agent: str
+    partition: int
+    key_ids: tuple[str, ...]
+    cluster: bool
+    profile: profiles.Profile | None = None
+
+
+class Operator:
+    """An operator's connection, as an async context manager."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._producer: AIOKafkaProducer | None = None
+        self._closing = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            Unreachable: Kafka does not answer.
+        """
+        opened = self.connection.opened(self.connection.producer())
+        self._producer = await self._closing.enter_async_context(opened)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Disconnect."""
+        self._producer = None
+        await self._closing.aclose()
+
+    async def _write(
+        self, topic: registry.Topic, partition: int, key: str, event: msgspec.Struct
+    ) -> None:
+        assert self._producer is not None, "use the operator inside `async with`"
+        value = codec.encode(event)
+        codec.decode(topic, value)  # refuse here what nobody could read there
+        with self.connection.reaching():
+            await self._producer.send_and_wait(topic.name, value, key.encode(), partition)
+
+    # -- agents --------------------------------------------------------------------------------
+
+    async def directory(self) -> Directory:
+        """Everyone who is registered, from the whole topic."""
+        known = Directory({}, {})
+        async for _, event in log.events(self.connection, registry.AGENTS):
+            if isinstance(event, agents.TenantRegistered):
+                known.tenants.setdefault(event.tenant, event.partition)
+            else:
+                known.agents[ids.agent_id(event.tenant, event.agent)] = event
+        return known
+
+    async def register_tenant(self, tenant: str, known: Directory | None = None) -> int:
+        """The tenant's partition; the least used one for a new tenant."""
+        ids.check_name("tenant", tenant)
+        known = known or await self.directory()
+        if tenant in known.tenants:
+            return known.tenants[tenant]
+        count = await topology.partition_count(self.connection, registry.AGENTS)
+        partition = least_used(known.tenants.values(), count)
+        event = agents.TenantRegistered(tenant=tenant, partition=partition)
+        await self._write(registry.AGENTS, partition, tenant, event)
+        known.tenants[tenant] = partition
+        return partition
+
+    async def register_agent(
+        self, agent_id: str, *, public_key: str = "", keep_key: profiles.Profile | None = None,
+        new_key: bool = False, cluster: bool | None = None,
+    ) -> Registered:  # fmt: skip
+        """Register an agent, or change it: keys are only ever added, ``cluster`` None keeps it.
+
+        A fresh key is made unless ``public_key`` (base64) or the profile that it has is given.
+
+        Raises:
+            BadInput: the agent exists and no key for it is given.
+        """
+        tenant, name = ids.split_agent(agent_id)
+        known = await self.directory()
+        before = known.agents.get(agent_id)
+        made, public = _key(agent_id, before, public_key, keep_key, new_key=new_key)
+        partition = await self.register_tenant(tenant, known)
+        event = agents.AgentRegistered(
+            tenant=tenant, agent=name, keys=_keys(before, public),
+            cluster=cluster if cluster is not None else before is not None and before.cluster,
+        )  # fmt: skip
+        await self._write(registry.AGENTS, partition, agent_id, event)
+        profile = made and profiles.Profile(
+            tenant=tenant, agent=name, partition=partition, key=made.to_text()
+        )
+        return Registered(
+            agent=agent_id, partition=partition, cluster=event.cluster, profile=profile or None,
+            key_ids=tuple(key.key_id for key in event.keys),
+        )  # fmt: skip
+
+    # -- money ---------------------------------------------------------------------------------
+
+    async def grant(
+        self, account: str, amount_micros: int, *, grant_id: str = "", source: str = "treasury"
+    ) -> str:
+        """Give money to TENANT or TENANT/NAME; the grant's id. A repeated id counts once.
+
+        Raises:
+            BadInput: nobody of that name is registered.
+        """
+        tenant, _, name = account.partition("/")
+        known = await self.directory()
+        if tenant not in known.tenants or (name and account not in known.agents):
+            raise BadInput(f"{account} is not registered: see `bidplane agent list`")
+        return await self.grant_known(
+            known.tenants[tenant], account, amount_micros, grant_id=grant_id, source=source
+        )
+
+    async def grant_known(
+        self, partition: int, account: str, amount_micros: int, *, grant_id: str = "",
+        source: str = "treasury",
+    ) -> str:  # fmt: skip
+        """``grant`` for an account that is known to live on ``partition``."""
+        tenant, _, name = account.partition("/")
+        grant_id = grant_id or f"{account}|{uuid.uuid4().hex}"
+        event = agents.CreditGranted(
+            grant_id=grant_id, tenant=tenant, agent=name, amount_micros=amount_micros,
+            source="tenant" if source == "tenant" else "treasury",
+        )  # fmt: skip
+        await self._write(registry.ACCOUNTS, partition, grant_id, event)
+        return grant_id
+
+    async def set_refill(
+        self, partition: int, agent_id: str, amount_micros: int, period_ms: int
+    ) -> None:
+        """From now on the agent gets ``amount_micros`` for every whole period."""
+        tenant, name = ids.split_agent(agent_id)
+        event = agents.RefillSet(
+            tenant=tenant, agent=name, amount_micros=amount_micros, period_ms=period_ms
+        )
+        await self._write(registry.ACCOUNTS, partition, agent_id, event)
+
+    # -- markets -------------------------------------------------------------------------------
+
+    async def declared_markets(self) -> dict[str, markets.MarketDeclared]:
+        """The markets that are declared now."""
+        known: dict[str, markets.MarketDeclared] = {}
+        async for _, event in log.events(self.connection, registry.MARKETS):
+            if isinstance(event, markets.MarketDeclared):
+                known[event.market] = event
+            else:
+                known.pop(event.market, None)
+        return known
+
+    async def create_market(self, rules: dict[str, Any]) -> markets.MarketDeclared:
+        """Declare a market; ``rules`` are MarketDeclared's fields without the partition.
+
+        Raises:
+            BadInput: it exists, a rule cannot be used, or every partition has a market.
+        """
+        name = ids.check_name("market", str(rules.get("market", "")))
+        known = await self.declared_markets()
+        if name in known:
+            raise BadInput(f"market {name} exists already: see `bidplane market list`")
+        count = await topology.partition_count(self.connection, registry.ORDERS)
+        free = sorted(set(range(count)) - {market.partition for market in known.values()})
+        if not free:
+            raise BadInput(f"all {count} market partitions are taken: counts never change")
+        raw = {"type": "market_declared", "partition": free[0], **rules}
+        try:
+            event: markets.MarketDeclared = msgspec.convert(raw, markets.MarketDeclared)
+        except msgspec.ValidationError as error:
+            raise BadInput(f"market {name}: {error}") from error
+        await self._write(registry.MARKETS, 0, name, event)
+        return event
+
+
+async def first_outcome(
+    tail: log.Tail, agent_id: str, kind: str, timeout_s: float
+) -> outcomes.OutcomeReported:
+    """The next outcome of ``kind`` for ``agent_id`` on ``tail``, a tail of the outcomes topic.
+
+    Raises:
+        TimeoutError: none came.
+    """
+    async with asyncio.timeout(timeout_s), contextlib.aclosing(tail.records()) as records:
+        async for record in records:
+            outcome: outcomes.OutcomeReported = codec.decode(registry.OUTCOMES, record.value)
+            if outcome.kind == kind and ids.agent_id(outcome.tenant, outcome.agent) == agent_id:
+                return outcome
+    raise AssertionError("a tail has no end")
+
+
+def least_used(taken: Iterable[int], count: int) -> int:
+    """The partition with the fewest tenants, the lowest of equals."""
+    used = Counter(taken)
+    return min(range(count), key=lambda partition: (used[partition], partition))
+
+
+def _key(
+    agent_id: str, before: agents.AgentRegistered | None, public_key: str,
+    keep: profiles.Profile | None, *, new_key: bool,
+) -> tuple[envelope.SigningKey | None, str]:  # fmt: skip
+    """The new secret key, if one is made, and the public key that will be registered."""
+    if public_key:
+        return None, _checked_public(public_key)
+    if keep is not None and not new_key:
+        return None, keep.signing_key().public_text()
+    if before is not None and not new_key:
+        raise BadInput(
+            f"{agent_id} is registered, but its profile is not on this machine: add a key with "
+            "--new-key or --public-key"
+        )
+    made = envelope.SigningKey(secrets.token_bytes(32))
+    return made, made.public_text()
+
+
+def _checked_public(text: str) -> str:
+    try:
+        raw = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != 32:
+        raise BadInput("the public key is no Ed25519 key: expected 32 bytes in base64")
+    return text.strip()
+
+
+def _keys(before: agents.AgentRegistered | None, public: str) -> tuple[agents.AgentKey, ...]:
+    known = () if before is None else before.keys
+    key_id = ids.key_id(base64.b64decode(public))
+    if any(key.key_id == key_id for key in known):
+        return known
+    return (*known, agents.AgentKey(key_id=key_id, public_key=public))

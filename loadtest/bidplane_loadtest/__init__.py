@@ -1,0 +1,1 @@
+"""Load on a running system: the demo, its workload, and benchmarks."""

@@ -1,0 +1,84 @@
+"""The commands that this package adds to `bidplane` when it is installed.
+
+Decides names and option texts. Refuses to do anything itself: each command is one function
+elsewhere, imported when it runs, so that `bidplane --help` stays quick.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bidplane_streams import commands_clear, commands_system, commands_worker
+
+sink = typer.Typer(no_args_is_help=True, help="Sinks: claims, clusters, nodes.")
+source = typer.Typer(no_args_is_help=True, help="Sources: inventory.")
+
+Kafka = Annotated[str, typer.Option(envvar="BIDPLANE_KAFKA", help="HOST:PORT of Kafka.")]
+Kubeconfig = Annotated[
+    str, typer.Option(envvar="KUBECONFIG", help="The host cluster's kubeconfig.")
+]
+Market = Annotated[str, typer.Option(envvar="BIDPLANE_MARKET", help="The market to serve.")]
+MetricsPort = Annotated[
+    int, typer.Option(envvar="BIDPLANE_METRICS_PORT", help="Port of /metrics; 0 for none.")
+]
+ClustersDir = Annotated[
+    str,
+    typer.Option(envvar="BIDPLANE_CLUSTERS_DIR", help="Where agents' control planes are kept."),
+]
+
+
+def attach(app: typer.Typer) -> None:
+    """Add our commands to the command line."""
+    app.command()(commands_system.up)
+    app.command()(commands_system.down)
+    app.command()(commands_system.status)
+    app.command()(commands_worker.worker)
+    app.command()(commands_clear.clear)
+    app.add_typer(sink, name="sink")
+    app.add_typer(source, name="source")
+
+
+@sink.command("claims")
+def sink_claims(
+    kafka: Kafka = "", kubeconfig: Kubeconfig = "", market: Market = "pool-a",
+    metrics_port: MetricsPort = 0,
+) -> None:  # fmt: skip
+    """Make leases real: ResourceClaims in the host cluster, and their orderly end."""
+    from bidplane_streams import commands_sinks  # noqa: PLC0415 - loads the Kubernetes client
+
+    commands_sinks.sink_claims(kafka, kubeconfig, market, metrics_port)
+
+
+@sink.command("clusters")
+def sink_clusters(
+    kafka: Kafka = "", clusters_dir: ClustersDir = ".bidplane/clusters",
+    metrics_port: MetricsPort = 0,
+) -> None:  # fmt: skip
+    """Give agents registered with --cluster a control plane of their own."""
+    from bidplane_streams import commands_sinks  # noqa: PLC0415
+
+    commands_sinks.sink_clusters(kafka, clusters_dir, metrics_port)
+
+
+@sink.command("nodes")
+def sink_nodes(
+    kafka: Kafka = "", kubeconfig: Kubeconfig = "", market: Market = "pool-a",
+    clusters_dir: ClustersDir = ".bidplane/clusters", metrics_port: MetricsPort = 0,
+) -> None:  # fmt: skip
+    """Show leases in agents' clusters as nodes and devices; run their pods in the host cluster."""
+    from bidplane_streams import commands_sinks  # noqa: PLC0415
+
+    commands_sinks.sink_nodes(kafka, kubeconfig, market, clusters_dir, metrics_port)
+
+
+@source.command("inventory")
+def source_inventory(
+    kafka: Kafka = "", kubeconfig: Kubeconfig = "", market: Market = "pool-a",
+    metrics_port: MetricsPort = 0,
+) -> None:  # fmt: skip
+    """Publish the devices of the host cluster's ResourceSlices as supply."""
+    from bidplane_streams import commands_sinks  # noqa: PLC0415
+
+    commands_sinks.source_inventory(kafka, kubeconfig, market, metrics_port)

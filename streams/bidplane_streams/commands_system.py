@@ -1,0 +1,292 @@
+"""`bidplane up`, `down` and `status`: the whole system on one machine.
+
+Decides which processes make a system and in which order they start. Refuses to know how a server
+is run (embedded) or what a process does (worker, sinks, source): it composes argument vectors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import rich.console
+import rich.table
+import typer
+
+from bidplane_agents import connection, operator, profiles, topology
+from bidplane_agents import errors as agent_errors
+from bidplane_streams import system_ready
+from bidplane_streams.embedded import directory, errors, ports, system
+from bidplane_topics import codec, money, registry
+
+CLI = (sys.executable, "-m", "bidplane_agents.cli")
+DETACH_TIMEOUT_S = 300.0
+PORT_NAMES = ("worker", "sink-claims", "sink-clusters", "sink-nodes", "source-inventory")
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run. ``kafka`` and ``kubeconfig`` name servers of yours to use instead of ours."""
+
+    directory: pathlib.Path
+    nodes: int = 16
+    workers: int = 1
+    kafka: str | None = None
+    kubeconfig: pathlib.Path | None = None
+    market: str = "pool-a"
+    window_ms: int = 2000
+    grace_ms: int = 2000
+    bind_deadline_ms: int = 30_000
+    reserve_micros: int = 1
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """A system that serves: where it is, and the handle on its processes."""
+
+    kafka: str
+    host_kubeconfig: pathlib.Path
+    clusters_dir: pathlib.Path
+    directory: pathlib.Path
+    market: str
+    web: str
+    system: Any
+
+
+@contextlib.asynccontextmanager
+async def running(
+    plan: Plan, say: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Running]:
+    """Start everything, serve, stop everything.
+
+    Raises:
+        EmbeddedError: a server cannot run here; the message is one line.
+    """
+    say("starting Kafka and the host control plane")
+    async with system.System(
+        plan.directory, nodes=plan.nodes, kafka_address=plan.kafka, kubeconfig=plan.kubeconfig
+    ) as servers:
+        say("creating topics and the market")
+        await _prepare_kafka(servers.kafka, plan)
+        chosen = ports.remembered(plan.directory.absolute() / "ports.json", *_port_names(plan))
+        say("starting the worker, the sinks and the inventory source")
+        await _add_processes(servers, plan, chosen)
+        web = f"http://127.0.0.1:{chosen['worker']}"
+        clusters = plan.directory.absolute() / "clusters"
+        servers.note(web=web, market=plan.market, clusters=str(clusters), ready=False)
+        if plan.kubeconfig is None:
+            say("waiting until every device is on sale")
+            await system_ready.until_on_sale(
+                servers.kafka, plan.market, plan.nodes, servers.until_stopped
+            )
+        servers.note(ready=True)
+        yield Running(
+            kafka=servers.kafka,
+            host_kubeconfig=servers.kubeconfig,
+            clusters_dir=clusters,
+            directory=plan.directory.absolute(),
+            market=plan.market,
+            web=web,
+            system=servers,
+        )
+        say("stopping")
+
+
+async def _prepare_kafka(kafka: str, plan: Plan) -> None:
+    """Topics and the market, where they are not there yet."""
+    reached = connection.Connection(kafka)
+    await topology.apply(reached, registry.Partitions())
+    async with operator.Operator(reached) as hand:
+        if plan.market not in await hand.declared_markets():
+            await hand.create_market(
+                {
+                    "market": plan.market, "window_ms": plan.window_ms, "grace_ms": plan.grace_ms,
+                    "bind_deadline_ms": plan.bind_deadline_ms,
+                    "reserve_micros": plan.reserve_micros,
+                }
+            )  # fmt: skip
+
+
+def _port_names(plan: Plan) -> tuple[str, ...]:
+    return (*PORT_NAMES, *(f"worker-{number}" for number in range(1, plan.workers)))
+
+
+async def _add_processes(servers: system.System, plan: Plan, chosen: dict[str, int]) -> None:
+    home = plan.directory.absolute()
+    for number in range(plan.workers):
+        name = "worker" if number == 0 else f"worker-{number}"
+        env = {
+            "BIDPLANE_KAFKA": servers.kafka,
+            "BIDPLANE_INSTANCE": name,
+            "BIDPLANE_DATA_DIR": str(home / "faust" / name),
+            "BIDPLANE_WEB_PORT": str(chosen[name]),
+        }
+        await servers.add(name, [*CLI, "worker"], env)
+    for name, argv in _sinks(servers, plan, home).items():
+        env = {"BIDPLANE_KAFKA": servers.kafka, "BIDPLANE_METRICS_PORT": str(chosen[name])}
+        await servers.add(name, [*CLI, *argv], env)
+
+
+def _sinks(servers: system.System, plan: Plan, home: pathlib.Path) -> dict[str, list[str]]:
+    """The argument vectors of the Kubernetes processes, by name."""
+    common = ["--kafka", servers.kafka, "--market", plan.market]
+    clusters = ["--clusters-dir", str(home / "clusters")]
+
+    def kubeconfig(user: str) -> list[str]:
+        mine = plan.kubeconfig is None
+        file = servers.host.kubeconfig(f"bidplane-{user}") if mine else servers.kubeconfig
+        return ["--kubeconfig", str(file)]
+
+    return {
+        "sink-claims": ["sink", "claims", *common, *kubeconfig("claims")],
+        "sink-clusters": ["sink", "clusters", "--kafka", servers.kafka, *clusters],
+        "sink-nodes": ["sink", "nodes", *common, *kubeconfig("nodes"), *clusters],
+        "source-inventory": ["source", "inventory", *common, *kubeconfig("inventory")],
+    }
+
+
+# -- commands ------------------------------------------------------------------------------------
+
+Dir = Annotated[
+    pathlib.Path, typer.Option("--dir", envvar="BIDPLANE_DIR", help="Where the system lives.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def up(
+    dir_: Dir = pathlib.Path(".bidplane"),
+    nodes: Annotated[int, typer.Option(min=1, max=1000, help="Simulated nodes of 8 GPUs.")] = 16,
+    agents: Annotated[int, typer.Option(min=0, help="Example agents to register.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Worker processes.")] = 1,
+    kafka: Annotated[str | None, typer.Option(help="HOST:PORT of your Kafka.")] = None,
+    kubeconfig: Annotated[
+        pathlib.Path | None, typer.Option(help="Your host cluster, instead of an embedded one.")
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole system on this machine until Ctrl-C."""
+    if kubeconfig is not None and not kubeconfig.is_file():
+        _fail(2, f"--kubeconfig {kubeconfig}: no such file: name your host cluster's kubeconfig")
+    plan = Plan(directory=dir_, nodes=nodes, workers=workers, kafka=kafka, kubeconfig=kubeconfig)
+    if detach:
+        _detached(plan, agents, as_json=as_json)
+        return
+    # A server that is still starting is no news: what fails for good is told in one line.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    try:
+        asyncio.run(_serve(plan, agents, as_json=as_json))
+    except errors.EmbeddedError as error:
+        _fail(error.exit_code, str(error))
+    except agent_errors.BidplaneError as error:
+        _fail(error.exit_code, str(error))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise typer.Exit(130) from None
+
+
+async def _serve(plan: Plan, agents: int, *, as_json: bool) -> None:
+    begun = time.monotonic()
+    console = rich.console.Console(stderr=True)
+    async with running(plan, console.print) as served:
+        await _register_examples(served, agents)
+        state = directory.Directory(served.directory).status() or {}
+        typer.echo(codec.pretty(state) if as_json else _addresses(served))
+        seconds = time.monotonic() - begun
+        console.print(f"ready after {seconds:.1f} s; Ctrl-C stops everything")
+        await served.system.until_stopped()
+
+
+async def _register_examples(served: Running, count: int) -> None:
+    """Agents example/agent-0… with 100 credits each and their profiles in DIR/agents."""
+    async with operator.Operator(connection.Connection(served.kafka)) as hand:
+        for number in range(count):
+            name = f"example/agent-{number}"
+            path = profiles.path_of(name, str(served.directory))
+            if path.exists():
+                continue
+            done = await hand.register_agent(name)
+            assert done.profile is not None
+            profiles.save(path, done.profile)
+            await hand.grant_known(done.partition, name, 100 * money.MICROS_PER_CREDIT)
+
+
+def _addresses(served: Running) -> str:
+    return "\n".join(
+        (
+            f"Kafka            {served.kafka}",
+            f"host kubeconfig  {served.host_kubeconfig}",
+            f"worker           {served.web}/lanes  {served.web}/rounds  {served.web}/metrics",
+            f"agents' clusters {served.clusters_dir}",
+            f"logs             {served.directory / 'logs'}",
+            f"market           {served.market}",
+        )
+    )
+
+
+def _detached(plan: Plan, agents: int, *, as_json: bool) -> None:
+    """Start `up` as a process of its own and wait until it is ready."""
+    home = directory.Directory(plan.directory.absolute())
+    if home.holder() is not None:
+        _fail(2, f"a system already runs in {home.path}: see `bidplane status --dir {home.path}`")
+    argv = [*CLI, "up", "--dir", str(home.path), "--nodes", str(plan.nodes), "--workers",
+            str(plan.workers), "--agents", str(agents)]  # fmt: skip
+    argv += ["--kafka", plan.kafka] if plan.kafka else []
+    argv += ["--kubeconfig", str(plan.kubeconfig)] if plan.kubeconfig else []
+    (home.path / "logs").mkdir(parents=True, exist_ok=True)
+    log = home.path / "logs" / "up.log"
+    with log.open("ab") as out:
+        child = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        )
+    deadline = time.monotonic() + DETACH_TIMEOUT_S
+    while not (state := home.state() or {}).get("ready"):
+        if child.poll() is not None:
+            _fail(child.returncode or 4, f"it ended while starting: see {log}")
+        if time.monotonic() > deadline:
+            child.terminate()
+            _fail(4, f"not ready within {DETACH_TIMEOUT_S:.0f} s: see {log}")
+        time.sleep(0.2)
+    typer.echo(
+        codec.pretty(state) if as_json else f"ready: see `bidplane status --dir {home.path}`"
+    )
+
+
+def down(dir_: Dir = pathlib.Path(".bidplane"), as_json: AsJson = False) -> None:
+    """Stop the system of a directory; its data stays."""
+    stopped = directory.Directory(dir_.absolute()).down()
+    if as_json:
+        typer.echo(codec.pretty({"stopped": stopped}))
+    else:
+        typer.echo("stopped" if stopped else f"nothing runs in {dir_}")
+
+
+def status(dir_: Dir = pathlib.Path(".bidplane"), as_json: AsJson = False) -> None:
+    """Say what runs, where, and how it is."""
+    state = directory.Directory(dir_.absolute()).status()
+    if as_json:
+        typer.echo(codec.pretty(state or {"ready": False}))
+        return
+    if state is None:
+        typer.echo(f"nothing runs in {dir_}: start it with `bidplane up --dir {dir_}`")
+        return
+    table = rich.table.Table("process", "pid", "up", "starts", "MiB", "log")
+    total = 0
+    for name, row in sorted(state["processes"].items()):
+        total += row["rss_mib"]
+        cells = (row["pid"], row["up"], row["starts"], row["rss_mib"], row["log"])
+        table.add_row(name, *(str(cell) for cell in cells))
+    rich.console.Console().print(table)
+    for name in ("kafka", "kubeconfig", "web", "market", "clusters"):
+        typer.echo(f"{name:<10} {state.get(name, '-')}")
+    typer.echo(f"memory     {total} MiB resident in all (shared pages counted in each process)")
+
+
+def _fail(code: int, sentence: str) -> NoReturn:
+    typer.echo(f"error: {sentence}", err=True)
+    raise typer.Exit(code)

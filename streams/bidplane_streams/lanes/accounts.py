@@ -1,0 +1,76 @@
+"""The accounts lane's logic: who may bid what, decided as records come.
+
+Decides which bytes reach the core: what is too large, unsigned, forged or malformed becomes a dead
+letter here, since nobody is proven to have sent it. Refuses to judge money: that is the core's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bidplane_streams.lanes import core, deadletters
+from bidplane_streams.lanes.logic import Batch, Effects, Record
+from bidplane_streams.market.effects import SignedCommands
+from bidplane_streams.market.state import AccountsState
+from bidplane_topics import envelope, registry
+
+GLOBALS = (registry.MARKETS,)
+# Applied in this order within a batch, so that a registration precedes the bids that need it.
+INPUTS = (registry.AGENTS, registry.ACCOUNTS, registry.SETTLEMENTS, registry.BIDS)
+OUTPUTS = (
+    registry.ORDERS, registry.LEDGER, registry.OUTCOMES,
+    *(registry.dead_letters(topic) for topic in (*GLOBALS, *INPUTS)),
+)  # fmt: skip
+CHANGELOG = registry.ACCOUNTS_CHANGELOG
+
+
+class AccountsLogic:
+    """Applies a batch record by record; every batch is worth its transaction."""
+
+    threaded = False
+
+    def new_state(self, partition: int) -> AccountsState:
+        """An empty partition of tenants."""
+        return AccountsState(partition)
+
+    def restore(self, state: AccountsState, key: bytes, value: bytes | None) -> None:
+        """Take one changelog row back."""
+        state.restore(key, value)
+
+    def next_close_ms(self, state: AccountsState, now_ms: int) -> int | None:
+        """As soon as there are records."""
+        del state, now_ms
+        return None
+
+    def decide(
+        self, state: AccountsState, partition: int, batch: Batch, now_ms: int
+    ) -> Effects | None:
+        """Apply all records, each at its own append time."""
+        del partition, now_ms
+        if not len(batch):
+            return None
+        effects = Effects()
+        for records in batch.records.values():
+            for record in records:
+                event = self._event(state, effects, record)
+                if event is not None:
+                    core.apply(state, effects, record, event)
+        effects.changes = state.drain()
+        return effects
+
+    def _event(self, state: AccountsState, effects: Effects, record: Record) -> Any | None:
+        """The event to apply; None once the record is buried."""
+        if record.topic != registry.BIDS.name:
+            # Every partition reads the markets: the first one buries what nobody can.
+            first = record.topic != registry.MARKETS.name or state.partition == 0
+            return core.decoded(effects, record, bury=first)
+        try:
+            key_id = envelope.key_of(record.headers)
+            public = state.public_key(key_id)
+            known = {} if public is None else {key_id: public}
+            envelope.verify(record.topic, record.value or b"", record.headers, known)
+        except envelope.Refused as refused:
+            deadletters.bury(effects, record, refused.reason, str(refused))
+            return None
+        commands = core.decoded(effects, record)
+        return None if commands is None else SignedCommands(commands, key_id)

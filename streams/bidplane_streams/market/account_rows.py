@@ -1,0 +1,83 @@
+"""What is remembered of tenants, agents, keys and money: the tables of one accounts partition.
+
+Decides the rows' shapes. Refuses to decide anything else: accounts.py does.
+"""
+
+from __future__ import annotations
+
+import base64
+
+import msgspec
+
+from bidplane_streams.market.ledger import Balance
+from bidplane_streams.market.rows import Rows, State
+from bidplane_topics import markets
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """A registered agent; refills accrue by whole periods since ``refilled_at_ms``."""
+
+    tenant: str
+    agent: str
+    key_ids: tuple[str, ...]
+    refill_micros: int = 0
+    refill_period_ms: int = 0
+    refilled_at_ms: int = 0
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A signing key and its owner; ``sequence`` is the last one seen. Kept after revocation."""
+
+    tenant: str
+    agent: str
+    public_key: str
+    not_before_ms: int
+    not_after_ms: int
+    sequence: int = 0
+    revoked: bool = False
+
+
+class HeldOrder(msgspec.Struct, frozen=True):
+    """An order on its way through a market, and the money held for it."""
+
+    tenant: str
+    agent: str
+    market: str
+    held_micros: int
+
+
+class HeldLease(msgspec.Struct, frozen=True):
+    """A lease that an order became: what may still be refunded is at most ``paid_micros``."""
+
+    tenant: str
+    agent: str
+    market: str
+    bid_id: str
+    paid_micros: int
+
+
+class AccountsState(State):
+    """All state of one partition of tenants."""
+
+    def __init__(self, partition: int) -> None:
+        """An empty partition."""
+        self.partition = partition
+        self.tenants: Rows[bool] = Rows("tenant", bool)
+        self.agents: Rows[Agent] = Rows("agent", Agent)
+        self.keys: Rows[Key] = Rows("key", Key)
+        self.grants: Rows[bool] = Rows("grant", bool)
+        self.orders: Rows[HeldOrder] = Rows("order", HeldOrder)
+        self.leases: Rows[HeldLease] = Rows("lease", HeldLease)
+        self.markets: Rows[markets.MarketDeclared] = Rows("market", markets.MarketDeclared)
+        self.balances: Rows[Balance] = Rows("balance", Balance)
+        self.sent: Rows[int] = Rows("sent", int)
+        self.heard: Rows[int] = Rows("heard", int)
+        self.tables = (
+            self.tenants, self.agents, self.keys, self.grants, self.orders, self.leases,
+            self.markets, self.balances, self.sent, self.heard,
+        )  # fmt: skip
+
+    def public_key(self, key_id: str) -> bytes | None:
+        """The raw public key for checking a signature, or None for a key nobody registered."""
+        key = self.keys.get(key_id)
+        return None if key is None else base64.b64decode(key.public_key)

@@ -1,0 +1,109 @@
+"""The book: orders that may take part in a window, and the clearing instance they make.
+
+Decides which pools an order's alternatives reach and which orders are refused before any price.
+Refuses to know money: values arrive as admitted.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from bidplane_streams.market import pools
+from bidplane_streams.market.shapes import UNITS
+from bidplane_topics.instances import Instance, InstanceAlternative, InstanceBid, InstancePool
+from bidplane_topics.markets import MarketDeclared
+from bidplane_topics.orders import OrderPlaced
+from bidplane_topics.rejections import Rejection
+
+# MECHANISM: weight · (value + boost) stays below this, so keys fit 64 bits.
+VALUE_LIMIT = 2**42
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """An instance alternative and the order's alternative that it came from."""
+
+    alternative: InstanceAlternative
+    index: int
+
+
+def slots_of(duration_ms: int, slot_ms: int) -> int:
+    """Durations round up to whole slots."""
+    return -(-duration_ms // slot_ms)
+
+
+def reserve_of(rules: MarketDeclared, pool: str) -> int:
+    """The least price of a unit for a slot in this pool, in micro-credits."""
+    return rules.reserves.get(pool, rules.reserve_micros)
+
+
+def reach(
+    order: OrderPlaced, rules: MarketDeclared, offered: dict[str, pools.Pool]
+) -> list[Reach] | Rejection:
+    """Every (pool, shape, slots) that could serve the order, in a fixed order; or why none can.
+
+    An elastic order gets one pool, since over several it would not be monotone (MECHANISM): the one
+    with the most free devices when the window opened, then by name.
+    """
+    if order.value_micros >= VALUE_LIMIT:
+        return Rejection.VALUE_TOO_LARGE
+    found: list[Reach] = []
+    problems: set[Rejection] = set()
+    for index, alternative in enumerate(order.alternatives):
+        if alternative.duration_ms > rules.max_duration_ms:
+            problems.add(Rejection.TOO_LONG)
+            continue
+        matching = [
+            pool
+            for pool in offered.values()
+            if pools.matches(pool, alternative.selector, rules.device_class)
+        ]
+        holding = [pool for pool in matching if pools.sells(pool, alternative.shape)]
+        if not holding:
+            problems.add(Rejection.SHAPE_NOT_SOLD if matching else Rejection.NO_MATCHING_POOL)
+        for pool in holding:
+            slots = slots_of(alternative.duration_ms, rules.slot_ms)
+            least = reserve_of(rules, pool.name) * UNITS[alternative.shape] * slots
+            if order.value_micros < least:
+                problems.add(Rejection.BELOW_RESERVE)
+            else:
+                entry = InstanceAlternative(pool=pool.name, shape=alternative.shape, slots=slots)
+                found.append(Reach(entry, index))
+    if not found:
+        return max(problems, key=list(Rejection).index)
+    if order.mode == "elastic":
+        return [max(found, key=lambda one: _free(offered[one.alternative.pool]))]
+    return found
+
+
+def _free(pool: pools.Pool) -> int:
+    return sum(len(devices) for devices in pool.free)
+
+
+def instance(
+    rules: MarketDeclared, window: int, beacon: str, offered: dict[str, pools.Pool],
+    entrants: dict[str, tuple[OrderPlaced, list[Reach]]],
+) -> Instance:  # fmt: skip
+    """The window as a clearing instance (INTERFACES), bids in id order."""
+    return Instance(
+        market=rules.market, window=window, beacon=beacon, slot_ms=rules.slot_ms,
+        pools=tuple(
+            InstancePool(
+                name=pool.name, device_class=pool.device_class,
+                nodes=tuple(len(devices) for devices in pool.free),
+                scarcity_permille=rules.scarcity.get(pool.name, 1000),
+                reserve_micros=reserve_of(rules, pool.name),
+            )
+            for pool in offered.values()
+        ),
+        bids=tuple(_bid(*entrants[bid_id]) for bid_id in sorted(entrants)),
+    )  # fmt: skip
+
+
+def _bid(order: OrderPlaced, reached: list[Reach]) -> InstanceBid:
+    elastic = order.mode == "elastic"
+    return InstanceBid(
+        bid_id=order.bid_id, agent=f"{order.tenant}/{order.agent}", sequence=order.sequence,
+        mode=order.mode, value_micros=order.value_micros, boost_micros=0, weight=1,
+        level_min=order.level_min if elastic else 1, level_max=order.level_max if elastic else 1,
+        alternatives=tuple(one.alternative for one in reached),
+    )  # fmt: skip

@@ -1,0 +1,71 @@
+"""What must hold after every event; a breach stops the process before anything is committed.
+
+``check_*`` look at what the event touched; ``audit_*`` look at everything, for tests and restores.
+"""
+
+from __future__ import annotations
+
+from bidplane_streams.market import ledger
+from bidplane_streams.market.account_rows import AccountsState
+from bidplane_streams.market.effects import Effect, Emit
+from bidplane_streams.market.market import MarketState
+from bidplane_topics.leases import LeaseChanged
+from bidplane_topics.ledger import LedgerPosted
+
+
+def check_accounts(state: AccountsState, effects: list[Effect]) -> None:
+    """No account that an entry touched is overdrawn (Journal asserts it as it posts)."""
+    for effect in effects:
+        if isinstance(effect, Emit) and isinstance(effect.event, LedgerPosted):
+            for account in (effect.event.debit, effect.event.credit):
+                row = state.balances[account]
+                assert row.micros >= 0 or account in (ledger.TREASURY, ledger.REVENUE)
+
+
+def audit_accounts(state: AccountsState) -> None:
+    """All balances sum to zero, none is negative, and every hold equals its orders'."""
+    assert sum(row.micros for row in state.balances.values()) == 0, "money appeared or vanished"
+    held: dict[str, int] = {}
+    for order in state.orders.values():
+        account = ledger.hold(order.tenant, order.agent)
+        held[account] = held.get(account, 0) + order.held_micros
+    for account, row in state.balances.items():
+        assert row.micros >= 0 or account in (ledger.TREASURY, ledger.REVENUE), account
+        if account.startswith("hold/"):
+            assert row.micros == held.get(account, 0), f"{account} is not what its orders hold"
+
+
+def check_market(state: MarketState, effects: list[Effect]) -> None:
+    """Every lease that changed holds its devices alone, with the newest epoch."""
+    for effect in effects:
+        if isinstance(effect, Emit) and isinstance(effect.event, LeaseChanged):
+            _check_lease(state, effect.event)
+
+
+def _check_lease(state: MarketState, lease: LeaseChanged) -> None:
+    parts = [(device.node, device.driver, device.name) for device in lease.devices]
+    assert len(set(parts)) == len(parts), "a device is twice in one lease"
+    if lease.state == "ended":
+        return
+    for device in lease.devices:
+        key = f"{device.node}/{device.driver}/{device.parent or device.name}"
+        holders = state.uses[key].holders
+        assert lease.lease_id in holders, f"{key} does not know its lease"
+        assert device.parent or len(holders) == 1, f"{key} has two leases"
+
+
+def audit_market(state: MarketState) -> None:
+    """No device is held twice: not by two leases, not as a slice beside its whole or itself."""
+    taken: dict[tuple[str, str, str], str] = {}
+    for row in state.leases.values():
+        for device in row.lease.devices:
+            address = (device.node, device.driver, device.name)
+            assert address not in taken, f"{address} is in {taken[address]} and another lease"
+            taken[address] = row.lease.lease_id
+    for row in state.leases.values():
+        for device in row.lease.devices:
+            whole = (device.node, device.driver, device.parent)
+            assert not device.parent or whole not in taken, "a slice of a device that is leased"
+    for key, use in state.uses.items():
+        for holder in use.holders:
+            assert holder in state.leases, f"{key} is held by a lease that is gone"

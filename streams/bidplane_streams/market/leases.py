@@ -1,0 +1,85 @@
+"""The life of a lease: one pure state machine, and what it refunds.
+
+Decides which step follows from which event: awarded → bound → notice → ending → ended, where any
+live state may go to ending. Refuses to know money's accounts or devices; the first event applied
+wins.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from bidplane_topics.leases import EndCause, LeaseChanged
+from bidplane_topics.money import share_floor
+
+Row = LeaseChanged
+Cause = Literal["expired", "released", "bind_timeout", "bind_failed", "node_lost", "market_removed"]
+LIVE = frozenset({"awarded", "bound", "notice"})
+# Causes that are nobody's doing but the platform's: the unused part comes back in full.
+_PLATFORM: frozenset[EndCause] = frozenset(
+    {"bind_timeout", "bind_failed", "node_lost", "market_removed"}
+)
+
+
+def bound(lease: Row, at_ms: int, epoch: int) -> Row | None:
+    """The claims stand: the clock starts. None where the report is late or of another epoch."""
+    if lease.state != "awarded" or lease.epoch != epoch:
+        return None
+    return msgspec.structs.replace(
+        lease, state="bound", bound_at_ms=at_ms, ends_at_ms=at_ms + lease.duration_ms
+    )
+
+
+def due(lease: Row, now_ms: int, grace_ms: int) -> Row | None:
+    """The step that time alone causes at ``now_ms``, or None."""
+    if lease.state == "awarded" and now_ms >= lease.bind_by_ms:
+        return ending(lease, "bind_timeout")
+    if lease.state == "bound" and now_ms >= lease.ends_at_ms:
+        return msgspec.structs.replace(
+            lease, state="notice", grace_until_ms=lease.ends_at_ms + grace_ms
+        )
+    if lease.state == "notice" and now_ms >= lease.grace_until_ms:
+        return ending(lease, "expired")
+    return None
+
+
+def due_at_ms(lease: Row) -> int | None:
+    """When ``due`` will next have something to say; None while only a report can move the lease."""
+    match lease.state:
+        case "awarded":
+            return lease.bind_by_ms
+        case "bound":
+            return lease.ends_at_ms
+        case "notice":
+            return lease.grace_until_ms
+        case _:
+            return None
+
+
+def ending(lease: Row, cause: Cause) -> Row | None:
+    """Start the end: the epoch grows, so nothing the holder still writes counts. None if begun."""
+    if lease.state not in LIVE:
+        return None
+    return msgspec.structs.replace(lease, state="ending", cause=cause, epoch=lease.epoch + 1)
+
+
+def released(lease: Row, epoch: int) -> Row | None:
+    """The sink confirms that nothing holds the devices. None unless it answers this very ending."""
+    if lease.state != "ending" or lease.epoch != epoch:
+        return None
+    return msgspec.structs.replace(lease, state="ended")
+
+
+def refund_micros(lease: Row, now_ms: int, slot_ms: int, fee_micros: int) -> int:
+    """What an ending lease gives back: whole unused slots, pro rata; a fee if the holder chose it.
+
+    A lease that never was bound was never used.
+    """
+    slots = -(-lease.duration_ms // slot_ms)
+    used = 0
+    if lease.bound_at_ms:
+        used = min(slots, max(0, -(-(now_ms - lease.bound_at_ms) // slot_ms)))
+    unused = share_floor(lease.price_micros, slots - used, slots)
+    return unused if lease.cause in _PLATFORM else max(0, unused - fee_micros)

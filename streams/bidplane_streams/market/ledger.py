@@ -1,0 +1,80 @@
+"""Double entry: every movement takes from one named account and gives to another.
+
+Decides balances. Refuses to let any but the system's own accounts go below zero.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from bidplane_streams.market.effects import Emit
+from bidplane_streams.market.rows import Rows
+from bidplane_topics import ids, registry
+from bidplane_topics.ledger import EntryKind, LedgerPosted, Origin
+from bidplane_topics.money import MICROS_MAX
+
+TREASURY = "treasury"
+REVENUE = "revenue"
+_MAY_BE_NEGATIVE = frozenset({TREASURY, REVENUE})
+
+
+def tenant_account(tenant: str) -> str:
+    """The tenant's own account."""
+    return f"tenant/{tenant}"
+
+
+def available(tenant: str, agent: str) -> str:
+    """What an agent may still bid."""
+    return f"agent/{tenant}/{agent}"
+
+
+def hold(tenant: str, agent: str) -> str:
+    """What is reserved for the agent's orders."""
+    return f"hold/{tenant}/{agent}"
+
+
+class Balance(msgspec.Struct, frozen=True):
+    """An account's balance in micro-credits."""
+
+    micros: int = 0
+
+
+class Journal:
+    """Posts the entries of one input: numbers them, moves balances, collects the records."""
+
+    def __init__(self, balances: Rows[Balance], partition: int, origin: Origin, at_ms: int) -> None:
+        """``origin`` names the record that causes the entries."""
+        self._balances = balances
+        self._partition = partition
+        self._origin = origin
+        self._at_ms = at_ms
+        self.entries: list[Emit] = []
+
+    def balance(self, account: str) -> int:
+        """The balance now, in micro-credits."""
+        row = self._balances.get(account)
+        return 0 if row is None else row.micros
+
+    def post(
+        self, kind: EntryKind, debit: str, credit: str, amount_micros: int, reference: str,
+        tenant: str, agent: str = "",
+    ) -> None:  # fmt: skip
+        """Move ``amount_micros`` from ``debit`` to ``credit``; an amount of 0 writes nothing."""
+        assert 0 <= amount_micros <= MICROS_MAX, "money moves forward, as far as an entry holds"
+        assert debit != credit
+        if amount_micros == 0:
+            return
+        self._move(debit, -amount_micros)
+        self._move(credit, amount_micros)
+        origin = msgspec.structs.replace(self._origin, index=len(self.entries))
+        entry = LedgerPosted(
+            entry_id=ids.joined(origin.topic, origin.partition, origin.offset, origin.index),
+            kind=kind, debit=debit, credit=credit, amount_micros=amount_micros, tenant=tenant,
+            agent=agent, reference=reference, origin=origin, at_ms=self._at_ms,
+        )  # fmt: skip
+        self.entries.append(Emit(registry.LEDGER, self._partition, debit, entry))
+
+    def _move(self, account: str, by_micros: int) -> None:
+        after = self.balance(account) + by_micros
+        assert after >= 0 or account in _MAY_BE_NEGATIVE, f"{account} would be overdrawn"
+        self._balances.put(account, Balance(after))

@@ -1,0 +1,332 @@
+"""One market's state, and what each record does to it before the window closes.
+
+Decides what a report, an order or a supply record changes. Refuses to clear: that is rounds.py,
+which runs when the window closes.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from bidplane_streams.market import leases, pools
+from bidplane_streams.market.effects import DeadLetter, Effect, Emit, Input, SequenceGap
+from bidplane_streams.market.rows import Rows, State
+from bidplane_topics import ids, markets, orders, registry, reports, supply
+from bidplane_topics import ledger as ledger_events
+from bidplane_topics.leases import LeaseChanged
+from bidplane_topics.outcomes import OutcomeKind, OutcomeReported
+from bidplane_topics.rejections import Rejection, sentence
+
+GENESIS = "0" * 64
+
+
+class Market(msgspec.Struct, frozen=True):
+    """The market itself: ``declared`` takes effect as ``rules`` when the window has closed."""
+
+    declared: markets.MarketDeclared
+    rules: markets.MarketDeclared
+    removed: bool = False
+    window: int = 0
+    closed_at_ms: int = 0
+    root: str = GENESIS
+    alive_at_ms: int = 0
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A lease and the accounts partition that its money lives on."""
+
+    lease: LeaseChanged
+    source: int
+
+
+_ENDINGS: dict[str, tuple[OutcomeKind, Rejection | None]] = {
+    "expired": ("ending", None),
+    "released": ("ending", None),
+    "bind_timeout": ("voided", Rejection.BIND_TIMEOUT),
+    "bind_failed": ("voided", Rejection.BIND_FAILED),
+    "node_lost": ("ending", Rejection.NODE_LOST),
+    "market_removed": ("ending", Rejection.MARKET_REMOVED),
+}
+
+
+class MarketState(State):
+    """All state of one partition of markets: one market at most."""
+
+    def __init__(self, partition: int) -> None:
+        """An empty partition."""
+        self.partition = partition
+        self.market: Rows[Market] = Rows("market", Market)
+        self.nodes: Rows[supply.NodeOffered] = Rows("node", supply.NodeOffered)
+        self.uses: Rows[pools.DeviceUse] = Rows("use", pools.DeviceUse)
+        self.sellable: Rows[pools.Sellable] = Rows("sellable", pools.Sellable)
+        self.book: Rows[orders.OrderPlaced] = Rows("order", orders.OrderPlaced)
+        self.leases: Rows[Lease] = Rows("lease", Lease)
+        self.sent: Rows[int] = Rows("sent", int)
+        self.heard: Rows[int] = Rows("heard", int)
+        self.tables = (
+            self.market, self.nodes, self.uses, self.sellable, self.book, self.leases, self.sent,
+            self.heard,
+        )  # fmt: skip
+
+    def only(self) -> Market | None:
+        """The market of this partition, or None before it is declared."""
+        return next(iter(self.market.values()), None)
+
+    def next_seq(self, source: int) -> int:
+        """The next settlement's number towards an accounts partition."""
+        return self.sent.put(str(source), (self.sent.get(str(source)) or 0) + 1)
+
+
+class Turn:
+    """Collects the records that one input or one closing causes."""
+
+    def __init__(self, state: MarketState, now_ms: int) -> None:
+        """``now_ms``: the record's append time, or the closing's."""
+        self.state = state
+        self.now_ms = now_ms
+        self.out: list[Effect] = []
+
+    # -- records -----------------------------------------------------------------------------------
+
+    def record(self, given: Input) -> None:  # noqa: C901 - one arm per event is the point
+        """Apply one record."""
+        event = given.event
+        match event:
+            case markets.MarketDeclared():
+                self.declared(event)
+            case markets.MarketRemoved():
+                self.removed(event)
+            case supply.NodeOffered():
+                if self.ours(event.market):
+                    self.state.nodes.put(event.node, event)
+            case supply.NodeWithdrawn():
+                if self.ours(event.market):
+                    self.state.nodes.remove(event.node)
+                    self.state.sellable.remove(event.node)
+            case reports.SinkAlive():
+                if (market := self.ours(event.market)) is not None:
+                    self.put(market, alive_at_ms=self.now_ms)
+            case reports.LeaseBound() | reports.LeaseFailed() | reports.LeaseReleased():
+                self.report(event)
+            case reports.NodeLost():
+                self.node_lost(event)
+            case orders.OrderPlaced() | orders.CancelRequested() | orders.ReleaseRequested():
+                self.order(event)
+            case _:
+                raise AssertionError(f"a market does not read {type(event).__name__}")
+
+    def ours(self, name: str) -> Market | None:
+        """The market, if the record speaks of it; else the record is misrouted."""
+        market = self.state.only()
+        if market is None or market.declared.market != name:
+            self.out.append(
+                DeadLetter(Rejection.MISROUTED, f"{name} is not on {self.state.partition}")
+            )
+            return None
+        return market
+
+    def put(self, market: Market, **changes: object) -> None:
+        """Change the market's own row."""
+        row = msgspec.structs.replace(market, **changes)
+        self.state.market.put(market.declared.market, row)
+
+    def declared(self, event: markets.MarketDeclared) -> None:
+        """Every member reads every market: those of other partitions are none of ours."""
+        if event.partition != self.state.partition:
+            return
+        market = self.state.only()
+        if market is None:
+            self.state.market.put(event.market, Market(event, event))
+        elif market.declared.market != event.market:
+            detail = f"partition {event.partition} belongs to {market.declared.market}"
+            self.out.append(DeadLetter(Rejection.CONFLICT, detail))
+        else:
+            self.put(market, declared=event, removed=False)
+
+    def removed(self, event: markets.MarketRemoved) -> None:
+        """No more orders; those in the book are settled when the window closes."""
+        market = self.state.only()
+        if market is not None and market.declared.market == event.market:
+            self.put(market, removed=True)
+
+    def report(
+        self, event: reports.LeaseBound | reports.LeaseFailed | reports.LeaseReleased
+    ) -> None:
+        """Late and repeated reports change nothing: the lease's state and epoch decide."""
+        row = self.state.leases.get(event.lease_id)
+        if self.ours(event.market) is None or row is None:
+            return
+        match event:
+            case reports.LeaseBound():
+                if (after := leases.bound(row.lease, self.now_ms, event.epoch)) is not None:
+                    self.about(self.keep(row, after), "bound")
+            case reports.LeaseFailed():
+                if event.epoch == row.lease.epoch:
+                    self.end(row, "bind_failed", {"detail": event.reason[:200]})
+            case reports.LeaseReleased():
+                if (after := leases.released(row.lease, event.epoch)) is not None:
+                    self.about(self.give_back(row, after), "ended")
+
+    def node_lost(self, event: reports.NodeLost) -> None:
+        """The node leaves supply and its leases start to end."""
+        if self.ours(event.market) is None:
+            return
+        self.state.nodes.remove(event.node)
+        self.state.sellable.remove(event.node)
+        for row in list(self.state.leases.values()):
+            if any(device.node == event.node for device in row.lease.devices):
+                self.end(row, "node_lost", {"node": event.node})
+
+    # -- orders ------------------------------------------------------------------------------------
+
+    def order(
+        self, event: orders.OrderPlaced | orders.CancelRequested | orders.ReleaseRequested
+    ) -> None:
+        """Apply the next record of an accounts partition.
+
+        Raises:
+            SequenceGap: it is not the next; money would be lost.
+        """
+        heard = self.state.heard.get(str(event.source)) or 0
+        if event.seq != heard + 1:
+            raise SequenceGap(f"accounts partition {event.source} sent {event.seq} after {heard}")
+        self.state.heard.put(str(event.source), event.seq)
+        market = self.state.only()
+        ours = market is not None and market.declared.market == event.market
+        match event:
+            case orders.OrderPlaced():
+                if ours and market is not None and not market.removed:
+                    self.state.book.put(event.bid_id, event)
+                else:  # the hold must come back whatever happened to the market
+                    self.close_order(event, "refused", Rejection.MARKET_REMOVED)
+            case orders.CancelRequested():
+                order = self.state.book.get(event.bid_id)
+                if order is None:
+                    self.decline(event, Rejection.UNKNOWN_BID)
+                else:
+                    self.close_order(order, "cancelled", None)
+            case orders.ReleaseRequested():
+                row = self.state.leases.get(event.lease_id)
+                if row is None or not self.end(row, "released"):
+                    self.decline(event, Rejection.LEASE_ENDED)
+
+    def close_order(
+        self, order: orders.OrderPlaced, cause: ledger_events.SettlementCause,
+        reason: Rejection | None, evidence: dict[str, int | str] | None = None,
+        window: int = 0,
+    ) -> None:  # fmt: skip
+        """An order ends without an award: free its hold, say why."""
+        self.state.book.remove(order.bid_id)
+        self.settle(
+            order.bid_id, order.tenant, order.agent, order.source, cause, market=order.market
+        )
+        assert cause in ("refused", "lost", "cancelled", "expired")
+        self.tell(
+            OutcomeReported(
+                outcome_id=ids.joined(cause, order.bid_id), kind=cause, tenant=order.tenant,
+                agent=order.agent, at_ms=self.now_ms, bid_id=order.bid_id, market=order.market,
+                window=window, reason=reason, sentence="" if reason is None else sentence(reason),
+                evidence=evidence or {}, amount_micros=order.value_micros * order.level_max,
+            ),
+            order.source,
+        )  # fmt: skip
+
+    def decline(
+        self, event: orders.CancelRequested | orders.ReleaseRequested, reason: Rejection
+    ) -> None:
+        """Say why a request changes nothing."""
+        lease_id = event.lease_id if isinstance(event, orders.ReleaseRequested) else ""
+        self.tell(
+            OutcomeReported(
+                outcome_id=ids.joined("declined", self.state.partition, event.source, event.seq),
+                kind="declined", tenant=event.tenant, agent=event.agent, at_ms=self.now_ms,
+                bid_id=event.bid_id, market=event.market, lease_id=lease_id, reason=reason,
+                sentence=sentence(reason),
+            ),
+            event.source,
+        )  # fmt: skip
+
+    # -- leases ------------------------------------------------------------------------------------
+
+    def keep(self, row: Lease, after: LeaseChanged) -> Lease:
+        """Remember and publish a lease's new state."""
+        self.out.append(Emit(registry.LEASES, self.state.partition, after.lease_id, after))
+        return self.state.leases.put(after.lease_id, Lease(after, row.source))
+
+    def end(
+        self, row: Lease, cause: leases.Cause, evidence: dict[str, int | str] | None = None
+    ) -> bool:
+        """Start a lease's end and settle what it gives back; False where it has begun already."""
+        after = leases.ending(row.lease, cause)
+        if after is None:
+            return False
+        market = self.state.only()
+        assert market is not None
+        rules = market.rules
+        refund = leases.refund_micros(after, self.now_ms, rules.slot_ms, rules.release_fee_micros)
+        never_bound = after.bound_at_ms == 0
+        kept = self.keep(row, after)
+        self.settle(
+            after.bid_id, after.tenant, after.agent, row.source,
+            "voided" if never_bound else "ended", market=after.market, refund_micros=refund,
+            lease=after,
+        )  # fmt: skip
+        kind, reason = _ENDINGS[cause]
+        if kind == "voided" and not never_bound:
+            kind = "ending"
+        self.about(kept, kind, reason=reason, refund_micros=refund, evidence=evidence or {})
+        return True
+
+    def give_back(self, row: Lease, lease: LeaseChanged) -> Lease:
+        """The devices are free: they are on sale from the next window."""
+        self.state.leases.remove(lease.lease_id)
+        self.out.append(Emit(registry.LEASES, self.state.partition, lease.lease_id, lease))
+        for device in lease.devices:
+            key = f"{device.node}/{device.driver}/{device.parent or device.name}"
+            use = self.state.uses[key]
+            holders = tuple(holder for holder in use.holders if holder != lease.lease_id)
+            # The epoch that the ending bumped to is spent: the next lease starts above it.
+            epoch = max(use.epoch, lease.epoch)
+            self.state.uses.put(key, pools.DeviceUse(epoch, holders))
+        return Lease(lease, row.source)
+
+    def settle(
+        self, bid_id: str, tenant: str, agent: str, source: int,
+        cause: ledger_events.SettlementCause, *, market: str, charge_micros: int = 0,
+        refund_micros: int = 0, lease: LeaseChanged | None = None,
+    ) -> None:  # fmt: skip
+        """Tell the accounts lane what becomes of the money."""
+        epoch = 0 if lease is None else lease.epoch
+        event = ledger_events.Settled(
+            settlement_id=ids.joined(market, bid_id, cause, epoch), market=market, bid_id=bid_id,
+            tenant=tenant, agent=agent, cause=cause, charge_micros=charge_micros,
+            refund_micros=refund_micros, lease_id="" if lease is None else lease.lease_id,
+            epoch=epoch, source=self.state.partition, seq=self.state.next_seq(source),
+        )  # fmt: skip
+        self.out.append(Emit(registry.SETTLEMENTS, source, bid_id, event))
+
+    # -- telling -----------------------------------------------------------------------------------
+
+    def about(
+        self, row: Lease, kind: OutcomeKind, *, reason: Rejection | None = None,
+        refund_micros: int = 0, evidence: dict[str, int | str] | None = None,
+    ) -> None:  # fmt: skip
+        """Tell the holder what happened to a lease."""
+        lease = row.lease
+        outcome = OutcomeReported(
+            outcome_id=ids.joined(kind, lease.lease_id, lease.epoch), kind=kind,
+            tenant=lease.tenant, agent=lease.agent, at_ms=self.now_ms, bid_id=lease.bid_id,
+            market=lease.market, window=lease.window, reason=reason,
+            sentence="" if reason is None else sentence(reason), evidence=evidence or {},
+            price_micros=lease.price_micros, refund_micros=refund_micros,
+            lease_id=lease.lease_id, epoch=lease.epoch, level=lease.level,
+            market_pool=lease.market_pool,
+            devices=lease.devices if kind in ("won", "bound") else (),
+            ends_at_ms=lease.ends_at_ms, grace_until_ms=lease.grace_until_ms,
+        )  # fmt: skip
+        self.tell(outcome, row.source)
+
+    def tell(self, outcome: OutcomeReported, source: int) -> None:
+        """Write an outcome to the bidder's tenant partition."""
+        key = ids.agent_id(outcome.tenant, outcome.agent)
+        self.out.append(Emit(registry.OUTCOMES, source, key, outcome))

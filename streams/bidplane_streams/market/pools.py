@@ -1,0 +1,164 @@
+"""Pools: the devices of a market that are alike, and which of them are free.
+
+Decides which pool a device belongs to, what a selector matches and what a lease may use of a node.
+Refuses to know prices. A partly used MIG device stays off sale until it is empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import msgspec
+
+from bidplane_streams.market.rows import Rows
+from bidplane_topics import bids
+from bidplane_topics.leases import LeasedNode
+from bidplane_topics.supply import Device, NodeOffered
+
+MIG_SHAPES = frozenset({"1g", "2g", "3g", "4g"})
+_UNSAFE = re.compile(r"[^a-z0-9]+")
+_DIGITS = re.compile(r"(\d+)")
+
+
+class DeviceUse(msgspec.Struct, frozen=True):
+    """What the market remembers of a device it sold: its highest epoch and who holds it now."""
+
+    epoch: int = 0
+    holders: tuple[str, ...] = ()
+
+
+class Sellable(msgspec.Struct, frozen=True):
+    """The devices of one node that were free when the window opened, by name."""
+
+    devices: tuple[str, ...]
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """Alike devices. ``nodes``, ``totals`` and ``free`` (the free devices) run side by side."""
+
+    name: str
+    device_class: str
+    attributes: dict[str, str | int]
+    partitioned: bool
+    totals: tuple[int, ...]
+    nodes: tuple[str, ...]
+    free: tuple[tuple[Device, ...], ...]
+
+
+def device_key(node: str, device: Device) -> str:
+    """A device's address in the market's tables."""
+    return f"{node}/{device.driver}/{device.name}"
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Sort key under which gpu-2 comes before gpu-10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in _DIGITS.split(name)]
+
+
+def fingerprint(device: Device, listed: tuple[str, ...]) -> dict[str, str | int]:
+    """The attributes that tell pools apart: those the operator listed, never an identity."""
+    return {name: device.attributes[name] for name in listed if name in device.attributes}
+
+
+def pool_name(device: Device, listed: tuple[str, ...]) -> str:
+    """A readable name that two different fingerprints never share."""
+    alike = fingerprint(device, listed)
+    words = [device.device_class, *(str(alike[name]) for name in listed if name in alike)]
+    exact = "\0".join([*words, *sorted(alike), str(device.sliceable)])
+    slug = _UNSAFE.sub("-", " ".join(words[1:] or words).lower()).strip("-")
+    return f"{slug[:48].rstrip('-')}-{hashlib.sha256(exact.encode()).hexdigest()[:6]}"
+
+
+def build(
+    nodes: Rows[NodeOffered], uses: Rows[DeviceUse], sellable: Rows[Sellable],
+    listed: tuple[str, ...],
+) -> dict[str, Pool]:  # fmt: skip
+    """All pools by name. Free: offered, held by nobody, and free already when the window opened."""
+    found: dict[str, dict[str, tuple[int, list[Device]]]] = {}
+    sample: dict[str, Device] = {}
+    for name, node in nodes.items():
+        open_row = sellable.get(name)
+        opened = frozenset() if open_row is None else frozenset(open_row.devices)
+        for device in sorted(node.devices, key=lambda device: natural(device.name)):
+            pool = pool_name(device, listed)
+            sample.setdefault(pool, device)
+            total, free = found.setdefault(pool, {}).setdefault(name, (0, []))
+            use = uses.get(device_key(name, device))
+            if device_key(name, device) in opened and (use is None or not use.holders):
+                free.append(device)
+            found[pool][name] = (total + 1, free)
+    return {pool: _pool(pool, sample[pool], found[pool], listed) for pool in sorted(found)}
+
+
+def _pool(
+    name: str, sample: Device, by_node: dict[str, tuple[int, list[Device]]],
+    listed: tuple[str, ...],
+) -> Pool:  # fmt: skip
+    nodes = tuple(sorted(by_node))
+    return Pool(
+        name=name,
+        device_class=sample.device_class,
+        attributes=fingerprint(sample, listed),
+        partitioned=sample.sliceable,
+        totals=tuple(by_node[node][0] for node in nodes),
+        nodes=nodes,
+        free=tuple(tuple(by_node[node][1]) for node in nodes),
+    )
+
+
+def free_now(node: NodeOffered, uses: Rows[DeviceUse]) -> Sellable:
+    """What of this node may be sold in the next window."""
+    keys = (device_key(node.node, device) for device in node.devices)
+    return Sellable(tuple(sorted(key for key in keys if not _held(uses, key))))
+
+
+def _held(uses: Rows[DeviceUse], key: str) -> bool:
+    use = uses.get(key)
+    return use is not None and bool(use.holders)
+
+
+def matches(pool: Pool, selector: bids.Selector, device_class: str) -> bool:
+    """Whether every condition holds for the pool's fingerprint, name and device class.
+
+    A selector that names neither pool nor class means ``device_class``: a bid for "one device" must
+    not win a network card.
+    """
+    if not {"pool", "device_class"} & set(selector) and pool.device_class != device_class:
+        return False
+    facts = pool.attributes | {"pool": pool.name, "device_class": pool.device_class}
+    return all(name in facts and _holds(facts[name], wanted) for name, wanted in selector.items())
+
+
+def _holds(fact: str | int, wanted: str | int | bids.Condition) -> bool:
+    if not isinstance(wanted, bids.Condition):
+        return fact == wanted
+    if wanted.one_of is not None:
+        return fact in wanted.one_of
+    return isinstance(fact, int) and wanted.at_least is not None and fact >= wanted.at_least
+
+
+def sells(pool: Pool, shape: str) -> bool:
+    """Whether the pool could hold the shape when it is empty."""
+    if shape in MIG_SHAPES:
+        return pool.partitioned
+    wanted = int(shape)
+    if wanted <= 8:
+        return any(total >= wanted for total in pool.totals)
+    return sum(total // 8 for total in pool.totals) >= wanted // 8
+
+
+def share(node: NodeOffered, device_class: str, units: int) -> LeasedNode:
+    """CPU, memory and disk in proportion to the units (sevenths of a device) leased of a node.
+
+    Only devices of the market's class carry a share.
+    """
+    gpus = sum(1 for device in node.devices if device.device_class == device_class)
+    whole = max(1, gpus * 7)
+    part = min(units, whole)
+    return LeasedNode(
+        node=node.node,
+        cpu_millis=node.cpu_millis * part // whole,
+        memory_mib=node.memory_mib * part // whole,
+        ephemeral_mib=node.ephemeral_mib * part // whole,
+    )

@@ -1,0 +1,273 @@
+"""Closing a window: deadlines, the clearing, its awards, and the round that everyone may read.
+
+Decides what a closing does, as a pure function of the state and the decision to close. Refuses to
+look at a clock: closed_at is data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from bidplane_streams.market import book, clearing, leases, naming, pools
+from bidplane_streams.market.effects import CloseWindow, Emit
+from bidplane_streams.market.market import Lease, Market, MarketState, Turn
+from bidplane_streams.market.shapes import UNITS
+from bidplane_topics import codec, ids, orders, registry
+from bidplane_topics.instances import Award, Instance, Result
+from bidplane_topics.leases import LeaseChanged, LeasedDevice, LeasedNode
+from bidplane_topics.rejections import Rejection
+from bidplane_topics.rounds import PoolRound, RoundClosed
+
+RULE_VERSION = 1
+
+Entrants = dict[str, tuple[orders.OrderPlaced, list[book.Reach]]]
+
+
+def next_close_ms(state: MarketState) -> int | None:
+    """When the running window ends: the next multiple of its length; None without a market."""
+    market = state.only()
+    if market is None:
+        return None
+    length = market.rules.window_ms
+    return (market.closed_at_ms // length + 1) * length
+
+
+def due(state: MarketState, now_ms: int) -> bool:
+    """Whether a window without new records has anything to do."""
+    market = state.only()
+    if market is None:
+        return False
+    for row in state.leases.values():
+        at = leases.due_at_ms(row.lease)
+        if at is not None and at <= now_ms:
+            return True
+    return any(
+        order.not_before_ms <= now_ms or 0 < order.rest_until_ms < now_ms
+        for order in state.book.values()
+    )
+
+
+def close(state: MarketState, event: CloseWindow) -> Turn:
+    """Close the window (DESIGN, Lanes and time).
+
+    ``closed_at`` and the window's number only grow: a late closing is one window that holds all.
+    """
+    market = state.only()
+    assert market is not None, "a window of no market cannot close"
+    closed_at = max(market.closed_at_ms + 1, event.closed_at_ms)
+    window = max(market.window + 1, closed_at // market.rules.window_ms)
+    turn = Turn(state, closed_at)
+    _deadlines(turn, market)
+    offered = pools.build(state.nodes, state.uses, state.sellable, market.rules.fingerprint)
+    entrants = _entrants(turn, market, offered, window)
+    stale = closed_at - market.alive_at_ms > market.rules.stale_after_ms
+    for_sale = {name: _nothing(pool) for name, pool in offered.items()} if stale else offered
+    beacon = ids.digest("beacon", market.root, *sorted(entrants))
+    instance = book.instance(market.rules, window, beacon, for_sale, entrants)
+    result = clearing.clear(instance, market.rules.rule)
+    placed = naming.named(instance, result, for_sale)
+    for bid_id in sorted(result.awards):
+        _award(turn, market, window, entrants[bid_id], result.awards[bid_id], placed[bid_id])
+    _losers(turn, window, entrants, instance, result, stale=stale)
+    _publish(turn, market, window, event, beacon, instance, result, offered)
+    for name, node in state.nodes.items():
+        free = pools.free_now(node, state.uses)
+        if state.sellable.get(name) != free:
+            state.sellable.put(name, free)
+    return turn
+
+
+def _deadlines(turn: Turn, market: Market) -> None:
+    """What time alone does: leases that end, orders that rested long enough or lost a market."""
+    for row in list(turn.state.leases.values()):
+        after = leases.due(row.lease, turn.now_ms, market.rules.grace_ms)
+        if after is None:
+            continue
+        if after.state == "notice":
+            turn.about(turn.keep(row, after), "notice")
+        else:
+            assert after.cause in ("bind_timeout", "expired")
+            turn.end(row, after.cause)
+    for order in list(turn.state.book.values()):
+        if market.removed:
+            turn.close_order(order, "refused", Rejection.MARKET_REMOVED)
+        elif order.rest_until_ms and turn.now_ms > order.rest_until_ms:
+            turn.close_order(order, "expired", Rejection.EXPIRED)
+
+
+def _entrants(turn: Turn, market: Market, offered: dict[str, pools.Pool], window: int) -> Entrants:
+    """The orders that take part in this window; those that never could are refused."""
+    entrants: Entrants = {}
+    for order in list(turn.state.book.values()):
+        if order.not_before_ms > turn.now_ms:
+            continue
+        reached = book.reach(order, market.rules, offered)
+        if isinstance(reached, list):
+            entrants[order.bid_id] = (order, reached)
+        elif not _rests(order, turn.now_ms):
+            turn.close_order(order, "refused", reached, window=window)
+    return entrants
+
+
+def _rests(order: orders.OrderPlaced, now_ms: int) -> bool:
+    return order.rest_until_ms > now_ms
+
+
+def _nothing(pool: pools.Pool) -> pools.Pool:
+    """The same pool with nothing on sale."""
+    return msgspec.structs.replace(pool, free=tuple(() for _ in pool.nodes))
+
+
+def _award(
+    turn: Turn, market: Market, window: int, entrant: tuple[orders.OrderPlaced, list[book.Reach]],
+    award: Award, devices: tuple[naming.Named, ...],
+) -> None:  # fmt: skip
+    """One award becomes a lease, a charge and an outcome."""
+    order, reached = entrant
+    state, rules = turn.state, market.rules
+    chosen = reached[award.alternative]
+    lease_id = ids.lease_id(order.market, order.bid_id)
+    epoch = 1 + max((_epoch_of(state, one) for one in devices), default=0)
+    for one in devices:
+        use = state.uses.get(one.key) or pools.DeviceUse()
+        holders = tuple(sorted({*use.holders, lease_id}))
+        # One epoch more is spent when the lease ends; both belong to this lease.
+        state.uses.put(one.key, pools.DeviceUse(max(use.epoch, epoch), holders))
+    lease = LeaseChanged(
+        market=order.market, lease_id=lease_id, bid_id=order.bid_id, tenant=order.tenant,
+        agent=order.agent, state="awarded", epoch=epoch, window=window,
+        market_pool=chosen.alternative.pool, shape=chosen.alternative.shape, level=award.level,
+        devices=tuple(_leased(one) for one in devices),
+        nodes=_shares(state, rules.device_class, devices),
+        price_micros=award.price_micros,
+        duration_ms=order.alternatives[chosen.index].duration_ms, awarded_at_ms=turn.now_ms,
+        bind_by_ms=turn.now_ms + rules.bind_deadline_ms,
+    )  # fmt: skip
+    state.book.remove(order.bid_id)
+    turn.settle(
+        order.bid_id, order.tenant, order.agent, order.source, "won", market=order.market,
+        charge_micros=award.price_micros, lease=lease,
+    )  # fmt: skip
+    turn.about(turn.keep(Lease(lease, order.source), lease), "won")
+
+
+def _epoch_of(state: MarketState, one: naming.Named) -> int:
+    use = state.uses.get(one.key)
+    return 0 if use is None else use.epoch
+
+
+def _leased(one: naming.Named) -> LeasedDevice:
+    device, part = one.device, one.part
+    return LeasedDevice(
+        node=one.node, name=device.name if part is None else part.name, driver=device.driver,
+        pool=device.pool, uuid=device.uuid if part is None else part.uuid,
+        device_class=device.device_class, profile="" if part is None else part.profile,
+        parent="" if part is None else device.name,
+    )  # fmt: skip
+
+
+def _shares(
+    state: MarketState, device_class: str, devices: tuple[naming.Named, ...]
+) -> tuple[LeasedNode, ...]:
+    units: dict[str, int] = {one.node: 0 for one in devices}
+    for one in devices:
+        if one.device.device_class != device_class:
+            continue
+        size = UNITS["1"] if one.part is None else UNITS[one.part.profile]
+        units[one.node] += size
+    return tuple(
+        pools.share(state.nodes[node], device_class, units[node]) for node in sorted(units)
+    )
+
+
+def _losers(
+    turn: Turn, window: int, entrants: Entrants, instance: Instance, result: Result, *, stale: bool
+) -> None:
+    """Orders that did not win rest, or end with the reason and the public price they met."""
+    free = {pool.name: pool.nodes for pool in instance.pools}
+    for bid_id in sorted(entrants):
+        order, reached = entrants[bid_id]
+        if bid_id in result.awards:
+            continue
+        first = reached[0].alternative
+        room = any(_room(free[one.alternative.pool], one.alternative.shape) for one in reached)
+        reason = Rejection.OUTBID if room else Rejection.NO_CAPACITY
+        evidence: dict[str, int | str] = {
+            "pool": first.pool,
+            "value_micros": order.value_micros,
+            "price_micros_per_unit_slot": result.prices.get(first.pool, 0),
+            "unit_slots": UNITS[first.shape] * first.slots,
+        }
+        if not _rests(order, turn.now_ms):
+            final = Rejection.SUPPLY_STALE if stale else reason
+            turn.close_order(order, "lost", final, evidence, window)
+
+
+def _room(nodes: tuple[int, ...], shape: str) -> bool:
+    """Whether the shape would fit if nobody else had bid."""
+    if shape in pools.MIG_SHAPES:
+        return any(nodes)
+    wanted = int(shape)
+    if wanted <= 8:
+        return any(free >= wanted for free in nodes)
+    return sum(free // 8 for free in nodes) >= wanted // 8
+
+
+def _publish(
+    turn: Turn, market: Market, window: int, event: CloseWindow, beacon: str, instance: Instance,
+    result: Result, offered: dict[str, pools.Pool],
+) -> None:  # fmt: skip
+    """The round: what everyone may know, and the digest that binds it to the one before."""
+    state = turn.state
+    root = round_root(market.root, window, turn.now_ms, event.inputs, result)
+    active = [row.lease for row in state.leases.values()]
+    device_class = market.rules.device_class
+    counted = [pool for pool in offered.values() if pool.device_class == device_class]
+    sold = _sold(result, instance)
+    closed = RoundClosed(
+        market=market.declared.market, window=window, closed_at_ms=turn.now_ms,
+        inputs=event.inputs, rule=market.rules.rule, rule_version=RULE_VERSION,
+        slot_ms=market.rules.slot_ms, beacon=beacon, previous_root=market.root, root=root,
+        orders=len(instance.bids), awarded=len(result.awards),
+        revenue_micros=result.revenue_micros,
+        pools={
+            pool.name: PoolRound(
+                units_offered=7 * sum(pool.nodes), units_sold=sold.get(pool.name, 0),
+                units_total=7 * sum(offered[pool.name].totals),
+                price_micros=result.prices.get(pool.name, 0),
+                reserve_micros=pool.reserve_micros, scarcity_permille=pool.scarcity_permille,
+            )
+            for pool in instance.pools
+        },
+        leases_active=len(active),
+        units_leased=sum(_units(lease, device_class) for lease in active),
+        units_total=7 * sum(sum(pool.totals) for pool in counted),
+    )  # fmt: skip
+    turn.out.append(Emit(registry.ROUNDS, state.partition, market.declared.market, closed))
+    turn.put(
+        market, window=window, closed_at_ms=turn.now_ms, root=root, rules=market.declared,
+    )  # fmt: skip
+
+
+def round_root(
+    previous_root: str, window: int, closed_at_ms: int, inputs: dict[str, int], result: Result
+) -> str:
+    """The round's digest: SHA-256 over the canonical JSON of these five, roots in hex."""
+    body = [previous_root, window, closed_at_ms, inputs, result.root]
+    return hashlib.sha256(codec.canonical(body)).hexdigest()
+
+
+def _units(lease: LeaseChanged, device_class: str) -> int:
+    counted = (one for one in lease.devices if one.device_class == device_class)
+    return sum(UNITS[device.profile or "1"] for device in counted)
+
+
+def _sold(result: Result, instance: Instance) -> dict[str, int]:
+    by_id = {bid.bid_id: bid for bid in instance.bids}
+    sold: dict[str, int] = {}
+    for bid_id, award in sorted(result.awards.items()):
+        chosen = by_id[bid_id].alternatives[award.alternative]
+        sold[chosen.pool] = sold.get(chosen.pool, 0) + UNITS[chosen.shape] * award.level
+    return sold

@@ -1,0 +1,1 @@
+"""Sinks: level-triggered workers that make leases and agents real in Kubernetes."""

@@ -1,0 +1,192 @@
+"""What the claims sink needs in the host cluster before it binds: a kind, classes, a monopoly.
+
+Decides who may allocate the market's devices: only the user this sink runs as. The API server does
+not detect a double allocation, so everybody else, kube-scheduler included, is refused by admission.
+DeviceClasses that exist (a vendor's driver brings them) are left as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any, Final
+
+from bidplane_streams.sinks import errors, kube, names
+
+Object = dict[str, Any]
+
+ALLOCATE: Final = "bidplane-allocate"
+CLAIM: Final = "bidplane-claim"
+TEMPLATE: Final = "bidplane-claim-template"
+
+
+async def ensure(api: kube.Kube) -> None:
+    """Create or correct everything; the same objects however often it runs."""
+    user = await whoami(api)
+    await api.apply(kube.CRDS, device_lease_kind())
+    for name in names.HOST_CLASSES:
+        with contextlib.suppress(errors.Conflict):
+            await api.create(kube.CLASSES, device_class(name))
+    for policy in policies(user):
+        await api.apply(kube.POLICIES, policy)
+        await api.apply(kube.POLICY_BINDINGS, binding(policy["metadata"]["name"]))
+
+
+async def whoami(api: kube.Kube) -> str:
+    """The user name that the API server knows us by."""
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = await api.call("POST", kube.WHO_AM_I, body=body)
+    return str(answer["status"]["userInfo"]["username"])
+
+
+def device_lease_kind() -> Object:
+    """The CRD of DeviceLease: the anchor of a lease's claims, and what an operator lists."""
+    columns = [
+        {"name": "Market", "type": "string", "jsonPath": ".spec.market"},
+        {"name": "Agent", "type": "string", "jsonPath": ".spec.agent"},
+        {"name": "Shape", "type": "string", "jsonPath": ".spec.shape"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ]
+    fields = {
+        "market": {"type": "string"},
+        "agent": {"type": "string"},
+        "shape": {"type": "string"},
+        "devices": {"type": "integer"},
+    }
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": fields}}}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+        "additionalPrinterColumns": columns,
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "deviceleases.bidplane.io"},
+        "spec": {
+            "group": "bidplane.io",
+            "scope": "Namespaced",
+            "names": {"plural": "deviceleases", "singular": "devicelease", "kind": "DeviceLease"},
+            "versions": [version],
+        },
+    }
+
+
+def device_class(name: str) -> Object:
+    """A class by which a lease's claims name their devices."""
+    driver = names.NIC_CLASS if name == names.NIC_CLASS else names.GPU_DRIVER
+    expression = f'device.driver == "{driver}"'
+    if driver == names.GPU_DRIVER:
+        kind = "mig" if name == names.MIG_CLASS else "gpu"
+        expression += f' && device.attributes["{driver}"].type == "{kind}"'
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "DeviceClass",
+        "metadata": {"name": name},
+        "spec": {"selectors": [{"cel": {"expression": expression}}]},
+    }
+
+
+def policies(user: str) -> list[Object]:
+    """The admission policies under which only ``user`` deals in the market's devices."""
+    return [
+        _allocate_policy(user),
+        _class_policy(CLAIM, "resourceclaims", "object.spec", user),
+        _class_policy(TEMPLATE, "resourceclaimtemplates", "object.spec.spec", user),
+    ]
+
+
+def binding(policy: str) -> Object:
+    """Put a policy into force everywhere."""
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": policy},
+        "spec": {"policyName": policy, "validationActions": ["Deny"]},
+    }
+
+
+def _allocate_policy(user: str) -> Object:
+    drivers = json.dumps(list(names.DRIVERS))
+    variables = []
+    for word, thing in (("before", "oldObject"), ("after", "object")):
+        results = f"{thing}.?status.?allocation.?devices.?results.orValue([])"
+        one = 'r.request + "/" + r.driver + "/" + r.pool + "/" + r.device'
+        variables.append(
+            {
+                "name": word,
+                "expression": f"{results}.filter(r, r.driver in {drivers}).map(r, {one})",
+            }
+        )
+        reserved = f"{thing}.?status.?reservedFor.orValue([])"
+        anchors = f'{reserved}.filter(r, r.resource == "deviceleases").map(r, r.name)'
+        variables.append({"name": f"anchors_{word}", "expression": anchors})
+    ours = f'"{names.LEASE}" in oldObject.metadata.?annotations.orValue({{}})'
+    variables.append({"name": "ours", "expression": ours})
+    # The controller manager may still clear what others had allocated before the market was here.
+    same = "variables.after == variables.before || (size(variables.after) == 0 && !variables.ours)"
+    anchored = "!variables.ours || variables.anchors_after == variables.anchors_before"
+    return _policy(
+        ALLOCATE,
+        "UPDATE",
+        "resourceclaims/status",
+        user,
+        variables=variables,
+        validations=[
+            _rule(same, "these devices are allocated by bidplane alone: bid for them"),
+            _rule(anchored, "the reservation of a lease belongs to bidplane"),
+        ],
+    )
+
+
+def _class_policy(name: str, plural: str, spec: str, user: str) -> Object:
+    classes = json.dumps(list(names.HOST_CLASSES))
+    asks = (
+        f"{spec}.?devices.?requests.orValue([]).exists(r,"
+        f' r.?exactly.?deviceClassName.orValue("") in {classes}'
+        f" || r.?firstAvailable.orValue([]).exists(s, s.deviceClassName in {classes}))"
+    )
+    return _policy(
+        name,
+        "CREATE",
+        plural,
+        user,
+        variables=[],
+        validations=[_rule(f"!{asks}", "devices of this class are sold by bidplane: bid for them")],
+    )
+
+
+def _rule(expression: str, message: str) -> Object:
+    return {"expression": expression, "message": message, "reason": "Forbidden"}
+
+
+def _policy(
+    name: str,
+    operation: str,
+    resource: str,
+    user: str,
+    *,
+    variables: list[Object],
+    validations: list[Object],
+) -> Object:
+    rule = {
+        "apiGroups": ["resource.k8s.io"],
+        "apiVersions": ["v1"],
+        "operations": [operation],
+        "resources": [resource],
+    }
+    others = f"request.userInfo.username != {json.dumps(user)}"
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [rule]},
+            "matchConditions": [{"name": "not-the-sink", "expression": others}],
+            "variables": variables,
+            "validations": validations,
+        },
+    }

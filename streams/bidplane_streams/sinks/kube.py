@@ -1,0 +1,321 @@
+"""The Kubernetes API as plain JSON: the only importer of kubernetes_asyncio in sinks and sources.
+
+Decides how a call is made, how long it may take, and which error class an answer belongs to.
+Refuses to know what the objects mean. Objects are dictionaries: typed models were left out, since a
+watch of ten thousand pods would spend its time building objects of which a plan reads five fields.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pathlib
+from collections.abc import AsyncIterator
+from typing import Any, Final, NamedTuple
+
+import aiohttp
+import orjson
+from kubernetes_asyncio import client, config
+from kubernetes_asyncio.config.config_exception import ConfigException
+
+from bidplane_streams.sinks import errors
+
+Object = dict[str, Any]
+
+CALL_TIMEOUT_S: Final = 20.0
+# The server ends a watch after this; ours ends a little later should the server have vanished.
+WATCH_TIMEOUT_S: Final = 240
+PAGE: Final = 500
+
+MERGE: Final = "application/merge-patch+json"
+JSON: Final = "application/json-patch+json"
+APPLY: Final = "application/apply-patch+yaml"
+
+
+class Resource(NamedTuple):
+    """A kind of object: ``base`` is ``/api/v1`` or ``/apis/GROUP/VERSION``."""
+
+    base: str
+    plural: str
+    namespaced: bool = True
+
+    def path(self, name: str = "", namespace: str = "", sub: str = "") -> str:
+        """The path of a collection, an object or a subresource."""
+        parts = [self.base]
+        if namespace:
+            parts += ["namespaces", namespace]
+        parts += [part for part in (self.plural, name, sub) if part]
+        return "/".join(parts)
+
+
+PODS: Final = Resource("/api/v1", "pods")
+NODES: Final = Resource("/api/v1", "nodes", namespaced=False)
+EVENTS: Final = Resource("/api/v1", "events")
+NAMESPACES: Final = Resource("/api/v1", "namespaces", namespaced=False)
+NODE_LEASES: Final = Resource("/apis/coordination.k8s.io/v1", "leases")
+CLAIMS: Final = Resource("/apis/resource.k8s.io/v1", "resourceclaims")
+SLICES: Final = Resource("/apis/resource.k8s.io/v1", "resourceslices", namespaced=False)
+CLASSES: Final = Resource("/apis/resource.k8s.io/v1", "deviceclasses", namespaced=False)
+CRDS: Final = Resource(
+    "/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False
+)
+DEVICE_LEASES: Final = Resource("/apis/bidplane.io/v1", "deviceleases")
+NETWORK_POLICIES: Final = Resource("/apis/networking.k8s.io/v1", "networkpolicies")
+POLICIES: Final = Resource(
+    "/apis/admissionregistration.k8s.io/v1", "validatingadmissionpolicies", namespaced=False
+)
+POLICY_BINDINGS: Final = Resource(
+    "/apis/admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings", namespaced=False
+)
+WHO_AM_I: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+
+
+class Kube:
+    """One API server, spoken to as one user. ``where`` names it in errors."""
+
+    def __init__(self, api: client.ApiClient, where: str) -> None:
+        """Use ``connect``."""
+        self._api = api
+        self.where = where
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._api.close()
+
+    async def get(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
+        """The object, or None where there is none."""
+        try:
+            return await self.call("GET", resource.path(name, namespace))
+        except errors.Refused as refused:
+            if refused.status == 404:
+                return None
+            raise
+
+    async def list_all(
+        self, resource: Resource, namespace: str = "", labels: str = ""
+    ) -> tuple[list[Object], str]:
+        """All objects, and the version at which the list is true."""
+        query = {"limit": str(PAGE)} | ({"labelSelector": labels} if labels else {})
+        items: list[Object] = []
+        while True:
+            page = await self.call("GET", resource.path(namespace=namespace), query=query)
+            items += page["items"]
+            more = page["metadata"].get("continue")
+            if not more:
+                return items, page["metadata"]["resourceVersion"]
+            query = query | {"continue": more}
+
+    async def create(self, resource: Resource, body: Object) -> Object:
+        """Create an object. Raises Conflict where its name is taken."""
+        namespace = body["metadata"].get("namespace", "")
+        return await self.call("POST", resource.path(namespace=namespace), body=body)
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        body: Object | list[Object],
+        *,
+        namespace: str = "",
+        sub: str = "",
+        how: str = MERGE,
+    ) -> Object:
+        """Patch an object. Raises Conflict where it is gone or a JSON patch's ``test`` fails."""
+        query = {"fieldManager": "bidplane", "force": "true"} if how == APPLY else None
+        path = resource.path(name, namespace, sub)
+        return await self.call("PATCH", path, body=body, query=query, content_type=how)
+
+    async def apply(self, resource: Resource, body: Object) -> Object:
+        """Server-side apply: creates the object or owns these fields of it."""
+        meta = body["metadata"]
+        return await self.patch(
+            resource, meta["name"], body, namespace=meta.get("namespace", ""), how=APPLY
+        )
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        *,
+        namespace: str = "",
+        uid: str = "",
+        grace_s: int | None = None,
+    ) -> None:
+        """Delete the object if it is still the one with ``uid``; one that is gone is fine."""
+        body: Object = {"propagationPolicy": "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        if grace_s is not None:
+            body["gracePeriodSeconds"] = grace_s
+        with contextlib.suppress(errors.Conflict):  # another object by now: ours is gone
+            try:
+                await self.call("DELETE", resource.path(name, namespace), body=body)
+            except errors.Refused as refused:
+                if refused.status != 404:
+                    raise
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Object | list[Object] | None = None,
+        query: dict[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        """One request, decoded.
+
+        Raises:
+            Unreachable, Conflict, Gone, Refused: see errors.
+        """
+        try:
+            response = await self._request(
+                method, path, body, query, content_type, aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)
+            )
+            raw = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise errors.Unreachable(f"{self.where}: {_words(error)}") from error
+        if response.status >= 300:
+            raise _error(self.where, method, path, response.status, raw)
+        return _decoded(self.where, raw)
+
+    async def watch(
+        self, resource: Resource, version: str, labels: str = ""
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """Changes after ``version`` as (ADDED | MODIFIED | DELETED | BOOKMARK, object).
+
+        Ends when the server ends the watch.
+
+        Raises:
+            Gone: the version is too old; list again (the client library would retry it for ever).
+            Unreachable: the connection broke.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(WATCH_TIMEOUT_S),
+        } | ({"labelSelector": labels} if labels else {})
+        timeout = aiohttp.ClientTimeout(sock_connect=5, sock_read=WATCH_TIMEOUT_S + 15)
+        try:
+            response = await self._request(
+                "GET", resource.path(), None, query, "application/json", timeout
+            )
+            try:
+                if response.status >= 300:
+                    raw = await response.read()
+                    raise _error(self.where, "GET", resource.path(), response.status, raw)
+                async for line in response.content:
+                    yield _event(self.where, line)
+            finally:
+                response.close()
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise errors.Unreachable(f"{self.where}: {_words(error)}") from error
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: Object | list[Object] | None,
+        query: dict[str, str] | None,
+        content_type: str,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        response: aiohttp.ClientResponse = await self._api.call_api(
+            path,
+            method,
+            query_params=list((query or {}).items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _return_http_data_only=True,
+            _request_timeout=timeout,
+        )
+        return response
+
+
+async def connect(kubeconfig: str) -> Kube:
+    """An API client from a kubeconfig file, or from the pod it runs in where the path is empty.
+
+    Talks to nobody yet.
+
+    Raises:
+        BadSetting: the file is missing or is no kubeconfig.
+    """
+    settings = client.Configuration()
+    try:
+        if kubeconfig:
+            _check_readable(kubeconfig)
+            await config.load_kube_config(kubeconfig, client_configuration=settings)
+        else:
+            config.load_incluster_config(client_configuration=settings)
+        api = client.ApiClient(settings)
+    except (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise errors.BadSetting(
+            f"kubeconfig {kubeconfig or '(in-cluster)'}: {_words(error)}; give a file that kubectl"
+            " accepts with --kubeconfig"
+        ) from error
+    return Kube(api, settings.host)
+
+
+def _check_readable(kubeconfig: str) -> None:
+    if not pathlib.Path(kubeconfig).is_file():
+        raise errors.BadSetting(
+            f"kubeconfig {kubeconfig}: no such file; give one with --kubeconfig"
+        )
+
+
+def _event(where: str, line: bytes) -> tuple[str, Object]:
+    change = orjson.loads(line)
+    if change["type"] == "ERROR":
+        status = change["object"]
+        code = int(status.get("code", 500))
+        raise _error(where, "WATCH", "", code, orjson.dumps(status))
+    return change["type"], change["object"]
+
+
+def _decoded(where: str, raw: bytes) -> Object:
+    try:
+        decoded: Object = orjson.loads(raw)
+    except ValueError as error:
+        raise errors.Unreachable(f"{where}: the answer is no JSON") from error
+    return decoded
+
+
+def _error(where: str, method: str, path: str, status: int, raw: bytes) -> errors.SinkError:
+    said, causes = _said(raw)
+    sentence = f"{where}: {method} {path}: {status} {said}"
+    if status == 410:
+        return errors.Gone(sentence)
+    gone = method == "PATCH" and status == 404
+    if status == 409 or gone or _test_failed(status, said + causes):
+        return errors.Conflict(sentence)
+    if status in {408, 429} or status >= 500:
+        return errors.Unreachable(sentence)
+    return errors.Refused(sentence, status)
+
+
+def _said(raw: bytes) -> tuple[str, str]:
+    """The server's sentence, and the details in which it hides why a JSON patch did not apply."""
+    try:
+        status = orjson.loads(raw)
+        causes = (status.get("details") or {}).get("causes") or ()
+        return str(status.get("message", ""))[:500], " ".join(str(one) for one in causes)[:500]
+    except (ValueError, AttributeError):
+        return raw[:200].decode(errors="replace"), ""
+
+
+def _test_failed(status: int, said: str) -> bool:
+    # A JSON patch whose test fails, or whose path is not there any more. A generic answer without a
+    # field is the patch's; a validation error names one.
+    generic = "the server rejected our request due to an error in our request"
+    words = ("testing value", "testing path", "test failed", "doc is missing", generic)
+    return status in {400, 422} and any(word in said for word in words)
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, asyncio.TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__

@@ -1,0 +1,1 @@
+"""Who runs agents' control planes."""

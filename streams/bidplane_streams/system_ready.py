@@ -1,0 +1,70 @@
+"""When a system is ready: its market has cleared a round with every device on sale.
+
+Decides readiness from the rounds alone, which prove that Kafka, lanes, inventory and sink work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+
+import aiokafka
+
+from bidplane_streams.embedded import devices, errors
+from bidplane_topics import codec, registry
+from bidplane_topics.rounds import RoundClosed
+
+TIMEOUT_S = 180.0
+UNITS = 7
+
+
+async def until_on_sale(
+    kafka: str, market: str, nodes: int, stopped: Callable[[], Awaitable[None]]
+) -> None:
+    """Wait for a round that knows all units of ``nodes`` nodes and has devices on sale.
+
+    Raises:
+        ServerFailed: it did not come in time.
+        CancelledError: the system was asked to stop meanwhile.
+    """
+    waiting = asyncio.ensure_future(_full_round(kafka, market, nodes))
+    stopping = asyncio.ensure_future(stopped())
+    try:
+        done, _ = await asyncio.wait(
+            {waiting, stopping}, timeout=TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        if waiting in done:
+            waiting.result()
+        elif stopping in done:
+            raise asyncio.CancelledError("stopped while starting")
+        else:
+            raise errors.ServerFailed(
+                f"the market {market} had not all devices on sale within {TIMEOUT_S:.0f} s: see the"
+                " logs of worker, claims and inventory"
+            )
+    finally:
+        for task in (waiting, stopping):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def _full_round(kafka: str, market: str, nodes: int) -> None:
+    consumer = aiokafka.AIOKafkaConsumer(
+        registry.ROUNDS.name, bootstrap_servers=kafka, group_id=None,
+        isolation_level="read_committed", auto_offset_reset="earliest",
+    )  # fmt: skip
+    begun_ms = time.time_ns() // 1_000_000 - 1000
+    await consumer.start()
+    try:
+        async for record in consumer:
+            closed: RoundClosed = codec.decode(registry.ROUNDS, record.value)
+            fresh = closed.market == market and closed.closed_at_ms >= begun_ms
+            whole = closed.units_total >= nodes * devices.GPUS * UNITS
+            # A silent sink leaves nothing on sale, however much there is.
+            if fresh and whole and any(pool.units_offered for pool in closed.pools.values()):
+                return
+    finally:
+        await consumer.stop()

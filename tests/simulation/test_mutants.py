@@ -1,0 +1,150 @@
+"""Mutants of the core, bugs that lose money or devices: the simulation finds each.
+
+Decides which bugs. Refuses to judge them itself: the world's promises must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from bidplane_streams.market import accounts, admission, leases, market, pools, rounds, rows
+from bidplane_streams.market.effects import SignedCommands
+from bidplane_topics.leases import LeaseChanged
+from simulation.world import World
+
+TICKS = 500
+replace = msgspec.structs.replace
+
+
+def epoch_stands_still(patch: pytest.MonkeyPatch) -> None:
+    """An ending that keeps the holder's epoch."""
+    patched(patch, leases, "ending", lambda row, lease: row and replace(row, epoch=lease.epoch))
+
+
+def refund_of_everything(patch: pytest.MonkeyPatch) -> None:
+    """A refund one above the price."""
+    patch.setattr(leases, "refund_micros", lambda lease, *_: lease.price_micros + 1)
+
+
+def freed_at_the_end(patch: pytest.MonkeyPatch) -> None:
+    """Devices that are sold again before their release is confirmed."""
+    patch.setattr(pools, "_held", lambda *_: False)
+    build = pools.build
+
+    def blind(nodes: Any, uses: Any, sellable: Any, listed: Any) -> Any:
+        return build(nodes, type(uses)("use", pools.DeviceUse), sellable, listed)
+
+    patch.setattr(pools, "build", blind)
+
+
+def unfrozen_supply(patch: pytest.MonkeyPatch) -> None:
+    """A device that is sold in the window in which it came free."""
+    build = pools.build
+
+    def thawed(nodes: Any, uses: Any, sellable: Any, listed: Any) -> Any:
+        for name, node in nodes.items():
+            sellable.put(name, pools.free_now(node, uses))
+        return build(nodes, uses, sellable, listed)
+
+    patch.setattr(pools, "build", thawed)
+
+
+def any_release_will_do(patch: pytest.MonkeyPatch) -> None:
+    """A release confirmed by a report of any epoch, even before the end."""
+
+    def released(lease: LeaseChanged, _epoch: int) -> LeaseChanged:
+        return replace(lease, state="ended")
+
+    patch.setattr(leases, "released", released)
+
+
+def twice_ended(patch: pytest.MonkeyPatch) -> None:
+    """A lease that can start to end again while it is ending."""
+    patch.setattr(leases, "LIVE", leases.LIVE | {"ending"})
+
+
+def credit_without_cover(patch: pytest.MonkeyPatch) -> None:
+    """A bid admitted at what it asks, whatever the money."""
+    patch.setattr(admission, "admit", lambda place, _: admission.Admitted(
+        place.value_micros, place.level_max))  # fmt: skip
+
+
+def replays_believed(patch: pytest.MonkeyPatch) -> None:
+    """A sequence that is never remembered."""
+    commands = accounts._Turn.commands
+
+    def forgetful(turn: accounts._Turn, signed: SignedCommands) -> None:
+        row = turn.state.keys.get(signed.key_id)
+        if row is not None:
+            turn.state.keys.put(signed.key_id, replace(row, sequence=0))
+        commands(turn, signed)
+
+    patch.setattr(accounts._Turn, "commands", forgetful)
+
+
+def forgotten_book(patch: pytest.MonkeyPatch) -> None:
+    """Losers that vanish from the book without a settlement."""
+
+    def vanish(turn: Any, _window: Any, entrants: Any, *others: Any, **_: Any) -> None:
+        result = others[1]
+        for bid_id in entrants:
+            if bid_id not in result.awards:
+                turn.state.book.remove(bid_id)
+
+    patch.setattr(rounds, "_losers", vanish)
+
+
+def settled_twice(patch: pytest.MonkeyPatch) -> None:
+    """A settlement written two times under two numbers."""
+    settle = market.Turn.settle
+
+    def twice(turn: market.Turn, *given: Any, **named: Any) -> None:
+        settle(turn, *given, **named)
+        settle(turn, *given, **named)
+
+    patch.setattr(market.Turn, "settle", twice)
+
+
+def hidden_change(patch: pytest.MonkeyPatch) -> None:
+    """A table whose changes never reach the changelog."""
+    patch.setattr(rows.Rows, "changes", lambda table: iter(
+        () if table.name == "use" else CHANGES(table)))  # fmt: skip
+
+
+CHANGES = rows.Rows.changes
+MUTANTS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
+    epoch_stands_still, refund_of_everything, freed_at_the_end, unfrozen_supply,
+    any_release_will_do, twice_ended, credit_without_cover, replays_believed, forgotten_book,
+    settled_twice, hidden_change,
+)  # fmt: skip
+
+
+def patched(
+    patch: pytest.MonkeyPatch, home: Any, name: str, change: Callable[[Any, Any], Any]
+) -> None:
+    """Replace a function by itself and a change of its result."""
+    original = getattr(home, name)
+
+    def mutant(first: Any, *given: Any, **named: Any) -> Any:
+        return change(original(first, *given, **named), first)
+
+    patch.setattr(home, name, mutant)
+
+
+def test_the_unharmed_core_keeps_its_promises() -> None:
+    """The walk that finds the mutants finds nothing where there is none."""
+    World(5).run(TICKS)
+
+
+@pytest.mark.parametrize("mutate", MUTANTS, ids=lambda mutate: mutate.__name__)
+def test_the_world_notices(
+    monkeypatch: pytest.MonkeyPatch, mutate: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    """Every mutant breaks a promise that the world checks."""
+    mutate(monkeypatch)
+    with pytest.raises((AssertionError, KeyError)):
+        World(5).run(TICKS)

@@ -1,0 +1,164 @@
+"""A clearing instance and its result, as INTERFACES fixes them: the market as one offline problem.
+
+All amounts are integers: micro-credits, slots, units (sevenths of a device). There are no budgets
+here.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from typing import Annotated, Literal
+
+import msgspec
+
+from bidplane_topics.bids import Shape
+from bidplane_topics.errors import ContractError
+
+KEY_LIMIT = 2**42
+NODE_LIMIT = 1024
+
+Nat = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+FreeDevices = Annotated[int, msgspec.Meta(ge=0, le=NODE_LIMIT)]
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A value that a person types: a misspelt field is an error."""
+
+
+class InstancePool(_Strict, frozen=True, kw_only=True):
+    """A pool; ``nodes`` are the free devices of each node, the reserve is per unit and slot."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    device_class: str
+    nodes: tuple[FreeDevices, ...]
+    scarcity_permille: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
+    reserve_micros: Nat = 0
+
+
+class InstanceAlternative(_Strict, frozen=True, kw_only=True):
+    """A way to serve a bid."""
+
+    pool: str
+    shape: Shape
+    slots: Annotated[int, msgspec.Meta(ge=1, le=2**32)]
+
+
+class InstanceBid(_Strict, frozen=True, kw_only=True):
+    """A bid as admitted: the value is per level when elastic. Smaller tiers sort first."""
+
+    bid_id: Annotated[str, msgspec.Meta(min_length=1)]
+    agent: str
+    sequence: Nat = 0
+    mode: Literal["rigid", "elastic"] = "rigid"
+    value_micros: Nat
+    boost_micros: Nat = 0
+    weight: Positive = 1
+    tier: Annotated[int, msgspec.Meta(ge=0, le=2**31)] = 1
+    level_min: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    level_max: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    alternatives: Annotated[tuple[InstanceAlternative, ...], msgspec.Meta(min_length=1)]
+
+
+class Instance(_Strict, frozen=True, kw_only=True):
+    """One window of one market. ``beacon`` is hex."""
+
+    market: str
+    window: Nat
+    beacon: str
+    slot_ms: Positive
+    pools: tuple[InstancePool, ...]
+    bids: tuple[InstanceBid, ...]
+
+
+class Award(msgspec.Struct, frozen=True, kw_only=True):
+    """What a winner gets. ``devices`` are [node, count] or [node, "ordinal:profile@start"].
+
+    The ordinal counts the node's free devices from 0; the start is the MIG placement.
+    """
+
+    alternative: int
+    level: int
+    price_micros: int
+    devices: tuple[tuple[int, int | str], ...]
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The clearing. ``prices``: paid per unit and slot, floored; unsold pools have none."""
+
+    market: str
+    window: int
+    rule: str
+    awards: dict[str, Award]
+    prices: dict[str, int]
+    welfare_micros: int
+    revenue_micros: int
+    bound_micros: int | None = None
+    root: str = ""
+
+
+def decode_instance(raw: bytes) -> Instance:
+    """Read an instance and check what types cannot say.
+
+    Raises:
+        ContractError: names the field's path, what is wrong and the mend.
+    """
+    try:
+        instance = msgspec.json.decode(raw, type=Instance)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ContractError(f"instance: {_place(raw, error)}") from error
+    problem = _problem(instance)
+    if problem is not None:
+        raise ContractError(f"instance: {problem}")
+    return instance
+
+
+def _place(raw: bytes, error: Exception) -> str:
+    """The decoder's words, led by the field's path; broken JSON by its line and column."""
+    said = str(error)
+    broken = re.search(r" \(byte (\d+)\)$", said)
+    if broken is not None or not raw.strip() or said == "Input data was truncated":
+        before = raw[: int(broken.group(1))] if broken is not None else raw
+        line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+        words = said[: broken.start()] if broken is not None else "the JSON ends too early"
+        return f"line {line}, column {column}: {words}: write one JSON object"
+    words, found, path = said.rpartition(" - at ")
+    if not found:
+        return f"`$`: {said}"
+    return f"{path}: {words[0].lower()}{words[1:]}"
+
+
+def _problem(instance: Instance) -> str | None:
+    try:
+        binascii.unhexlify(instance.beacon)
+    except (binascii.Error, ValueError):
+        return "`$.beacon` is no hex: write an even number of digits 0-9 a-f"
+    pools: set[str] = set()
+    for index, pool in enumerate(instance.pools):
+        if pool.name in pools:
+            return f"`$.pools[{index}].name` {pool.name!r} stands twice: name each pool once"
+        pools.add(pool.name)
+    seen: set[str] = set()
+    for index, bid in enumerate(instance.bids):
+        if bid.bid_id in seen:
+            return f"`$.bids[{index}].bid_id` {bid.bid_id!r} stands twice: name each bid once"
+        seen.add(bid.bid_id)
+        if (problem := _bid_problem(bid, pools)) is not None:
+            return f"`$.bids[{index}]{problem}"
+    return None
+
+
+def _bid_problem(bid: InstanceBid, pools: set[str]) -> str | None:
+    if bid.weight * (bid.value_micros + bid.boost_micros) >= KEY_LIMIT:
+        return ".value_micros`: weight · (value + boost) must stay below 2^42: write smaller ones"
+    if bid.mode == "elastic" and len(bid.alternatives) != 1:
+        return ".alternatives`: an elastic bid has exactly one: split the bid"
+    if bid.mode == "rigid" and (bid.level_min, bid.level_max) != (1, 1):
+        return ".level_max`: levels belong to elastic bids; leave them out"
+    if bid.level_min > bid.level_max:
+        return ".level_min` is above level_max: swap them"
+    for index, alternative in enumerate(bid.alternatives):
+        if alternative.pool not in pools:
+            return f".alternatives[{index}].pool` {alternative.pool!r} is not in `$.pools`: add it"
+    return None
