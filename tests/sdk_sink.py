@@ -41,7 +41,7 @@ async def running(
 
 
 def offered(market: str, node: str) -> supply.NodeOffered:
-    """Eight H100s, each with seven 1g slices."""
+    """Eight H100s that may be sliced."""
     return supply.NodeOffered(
         market=market, node=node, cpu_millis=128_000, memory_mib=2_000_000, ephemeral_mib=500_000,
         devices=tuple(_device(node, number) for number in range(8)),
@@ -55,10 +55,10 @@ def _device(node: str, number: int) -> supply.Device:
         device_class="gpu.nvidia.com", attributes={"productName": "H100"},
         partitions=tuple(
             supply.Partition(
-                name=f"gpu-{number}-mig-1g-{start}", uuid=f"MIG-{uuid}-{start}", profile="1g",
-                start=start,
+                name=f"gpu-{number}-mig-{profile}-{start}", uuid=f"MIG-{uuid}-{profile}-{start}",
+                profile=profile, start=start,
             )
-            for start in range(7)
+            for profile, start in sorted(supply.PLACEMENTS)
         ),
     )  # fmt: skip
 

@@ -162,7 +162,8 @@ async def measure(
                 while not bench.ready.is_set():  # the grant is dead until the agent is known
                     await hand.grant_known(done.partition, AGENT, BUDGET_MICROS)
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(bench.ready.wait(), 2)
+                        async with asyncio.timeout(2):
+                            await bench.ready.wait()
             warm = Bench(reached, market, window_ms)
             await warm.send(done.profile, rate, WARM_S)
             await bench.send(done.profile, rate, seconds)

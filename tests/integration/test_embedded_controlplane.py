@@ -50,7 +50,8 @@ async def _kubectl(config: pathlib.Path, *argv: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), 30)
+    async with asyncio.timeout(30):
+        said, _ = await process.communicate()
     return process.returncode or 0, said.decode()
 
 

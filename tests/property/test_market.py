@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import builders
-from bidplane_streams.market import invariants, rounds
+from bidplane_streams.market import invariants, pools, rounds
 from bidplane_streams.market.market import MarketState
 from bidplane_topics import markets, orders, reports, supply
 from bidplane_topics.leases import LeaseChanged
@@ -332,7 +332,7 @@ def check_lease(feed: builders.Feed[MarketState], lease: LeaseChanged) -> None:
     told = [one.outcome_id for one in builders.events(feed.out, OutcomeReported)]
     assert len(set(told)) == len(told)
     state = feed.state
-    keys = [f"{one.node}/{one.driver}/{one.name}" for one in lease.devices]
+    keys = [pools.leased_key(one) for one in lease.devices]
     for key in keys:
         assert (lease.lease_id in state.uses[key].holders) == ("ended" not in states)
     assert ("ended" in states) == (lease.lease_id not in state.leases)

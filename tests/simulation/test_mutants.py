@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from bidplane_streams.market import accounts, admission, leases, market, pools, rounds, rows
+from bidplane_streams.market import admission, leases, market, pools, requests, rounds, rows
+from bidplane_streams.market.account_turn import AccountTurn
 from bidplane_streams.market.effects import SignedCommands
 from bidplane_topics.leases import LeaseChanged
 from simulation.world import World
@@ -75,15 +76,15 @@ def credit_without_cover(patch: pytest.MonkeyPatch) -> None:
 
 def replays_believed(patch: pytest.MonkeyPatch) -> None:
     """A sequence that is never remembered."""
-    commands = accounts._Turn.commands
+    commands = requests.commands
 
-    def forgetful(turn: accounts._Turn, signed: SignedCommands) -> None:
+    def forgetful(turn: AccountTurn, signed: SignedCommands) -> None:
         row = turn.state.keys.get(signed.key_id)
         if row is not None:
             turn.state.keys.put(signed.key_id, replace(row, sequence=0))
         commands(turn, signed)
 
-    patch.setattr(accounts._Turn, "commands", forgetful)
+    patch.setattr(requests, "commands", forgetful)
 
 
 def forgotten_book(patch: pytest.MonkeyPatch) -> None:

@@ -215,6 +215,11 @@ def test_nothing_names_a_package_host_or_a_machine() -> None:
     assert lines(MACHINE_PATH, [name for name in files() if not name.endswith(".sum")]) == []
 
 
+def test_a_cancellation_is_never_swallowed() -> None:
+    """No `asyncio.wait_for`: before Python 3.12 it loses a cancellation that meets a result."""
+    assert not lines(re.compile(r"asyncio\.wait_for\("), python(*SOURCES))
+
+
 def test_requirements_are_pinned_by_hash() -> None:
     """Every requirement has one version and hashes, and none says where to get it."""
     logical = text("requirements.txt").replace("\\\n", " ").splitlines()

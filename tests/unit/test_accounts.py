@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import builders
-from bidplane_streams.market import ledger
+from bidplane_streams.market import admission, ledger
 from bidplane_streams.market.account_rows import AccountsState
 from bidplane_streams.market.effects import Emit, SequenceGap
 from bidplane_topics import agents, bids, ids, markets, orders, registry
@@ -172,6 +172,23 @@ def test_a_bid_beyond_the_money_is_held_as_far_as_it_goes() -> None:
     placed = builders.events(effects, orders.OrderPlaced)
     assert [one.value_micros for one in placed] == [700, 300]
     assert reasons(effects)[2] == ("refused", Rejection.NO_FUNDS)
+
+
+def test_an_agents_open_orders_are_bounded() -> None:
+    """Tiny bids cannot fill a book; a settled one, even after a restart, makes room again."""
+    feed = funded(admission.OPEN_ORDERS_MAX + 10)
+    for sequence in range(1, admission.OPEN_ORDERS_MAX // 64 + 1):
+        feed.give(builders.signed(sequence, *[builders.place(1)] * 64))
+    last = admission.OPEN_ORDERS_MAX // 64 + 1
+    effects = feed.give(builders.signed(last, builders.place(1)))
+    assert ("refused", Rejection.TOO_MANY_ORDERS) in reasons(effects)
+    feed.give(builders.settled(BID, "lost", 1))
+    restored = AccountsState(0)
+    for key, value in feed.state.drain().items():
+        restored.restore(key, value)
+    again = builders.Feed(restored)
+    effects = again.give(builders.signed(last + 1, *[builders.place(1)] * 2))
+    assert [kind for kind, _ in reasons(effects)] == ["held", "refused"]
 
 
 @pytest.mark.parametrize(

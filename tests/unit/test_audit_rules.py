@@ -17,9 +17,9 @@ PARTS = tuple(
 )
 
 
-def _device(name: str, parts: tuple[Partition, ...] = ()) -> Device:
+def _device(node: str, name: str, parts: tuple[Partition, ...] = ()) -> Device:
     return Device(
-        name=name, driver="d", pool="n", uuid=f"uuid-{name}", device_class="gpu",
+        name=name, driver="d", pool=node, uuid=f"uuid-{name}", device_class="gpu",
         attributes={"productName": "H100"}, partitions=parts,
     )  # fmt: skip
 
@@ -27,22 +27,20 @@ def _device(name: str, parts: tuple[Partition, ...] = ()) -> Device:
 def _pool(*counts: int, parts: tuple[Partition, ...] = ()) -> Pool:
     nodes = {
         f"n{i}": NodeOffered(
-            market="m", node=f"n{i}", devices=tuple(_device(f"g{j}", parts) for j in range(count)),
+            market="m", node=f"n{i}",
+            devices=tuple(_device(f"n{i}", f"g{j}", parts) for j in range(count)),
             cpu_millis=1400, memory_mib=700, ephemeral_mib=7,
         )
         for i, count in enumerate(counts)
     }  # fmt: skip
-    sale = {
-        name: frozenset(inventory.address(name, "d", one.name) for one in node.devices)
-        for name, node in nodes.items()
-    }
+    sale = {name: frozenset(map(inventory.address, node.devices)) for name, node in nodes.items()}
     (pool,) = inventory.pools(nodes, sale, {}, ("productName",)).values()
     return pool
 
 
 def _leased(node: str, name: str, part: Partition | None = None) -> LeasedDevice:
     return LeasedDevice(
-        node=node, name=part.name if part else name, driver="d", pool="n",
+        node=node, name=part.name if part else name, driver="d", pool=node,
         uuid=part.uuid if part else f"uuid-{name}", device_class="gpu",
         profile=part.profile if part else "", parent=name if part else "",
     )  # fmt: skip

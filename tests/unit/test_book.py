@@ -28,7 +28,7 @@ def offered(taken: int = 0) -> dict[str, pools.Pool]:
         nodes.put(node.node, node)
         sellable.put(node.node, pools.free_now(node, uses))
     for number in range(taken):
-        uses.put(f"n{number // 8}/gpu.nvidia.com/gpu-{number % 8}", DeviceUse(1, ("l",)))
+        uses.put(f"gpu.nvidia.com/n{number // 8}/gpu-{number % 8}", DeviceUse(1, ("l",)))
     return pools.build(nodes, uses, sellable, ("productName",))
 
 

@@ -27,7 +27,7 @@ def offered(held: tuple[int, ...] = ()) -> dict[str, pools.Pool]:
     node = nodes.put("n0", builders.node("n0", 12, mig=True))
     sellable.put("n0", pools.free_now(node, uses))
     for number in held:
-        uses.put(f"n0/gpu.nvidia.com/gpu-{number}", DeviceUse(1, ("l",)))
+        uses.put(f"gpu.nvidia.com/n0/gpu-{number}", DeviceUse(1, ("l",)))
     return pools.build(nodes, uses, sellable, ())
 
 

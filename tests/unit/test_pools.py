@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 import builders
@@ -44,10 +45,17 @@ def test_every_device_is_in_one_pool() -> None:
 
 def test_free_is_what_was_free_at_the_opening_and_still_is() -> None:
     """A leased device and one that came since the opening are counted but not for sale."""
-    (pool,) = built(builders.node("n0", 3), held=("n0/gpu.nvidia.com/gpu-1",)).values()
+    (pool,) = built(builders.node("n0", 3), held=("gpu.nvidia.com/n0/gpu-1",)).values()
     assert [device.name for device in pool.free[0]] == ["gpu-0", "gpu-2"]
     (new,) = built(builders.node("n0", 3), opened=False).values()
     assert (new.totals, new.free) == ((3,), ((),))
+
+
+def test_a_device_that_two_nodes_offer_is_for_sale_once() -> None:
+    """Moved or misread, it counts at the first node by name and nowhere else."""
+    moved = msgspec.structs.replace(builders.node("n0", 2), node="n1")
+    (pool,) = built(builders.node("n0", 2), moved).values()
+    assert (pool.nodes, pool.totals) == (("n0",), (2,))
 
 
 def test_devices_stand_in_natural_order() -> None:

@@ -31,6 +31,7 @@ class Rejection(enum.StrEnum):
     UNKNOWN_BID = "unknown_bid"
     UNKNOWN_LEASE = "unknown_lease"
     NO_FUNDS = "no_funds"
+    TOO_MANY_ORDERS = "too_many_orders"
     # -- the order: judged by the markets lane
     MARKET_REMOVED = "market_removed"
     VALUE_TOO_LARGE = "value_too_large"
@@ -64,13 +65,13 @@ def is_transient(reason: Rejection) -> bool:  # noqa: C901, PLR0911 - one exhaus
             return True
         case Rejection.UNKNOWN_BID | Rejection.UNKNOWN_LEASE | Rejection.LEASE_ENDED:
             return False
-        case Rejection.NO_FUNDS | Rejection.SUPPLY_STALE | Rejection.NO_CAPACITY:
+        case Rejection.NO_FUNDS | Rejection.TOO_MANY_ORDERS:
+            return True
+        case Rejection.SUPPLY_STALE | Rejection.NO_CAPACITY | Rejection.OUTBID:
             return True
         case Rejection.VALUE_TOO_LARGE | Rejection.TOO_LONG:
             return False
         case Rejection.NO_MATCHING_POOL | Rejection.SHAPE_NOT_SOLD | Rejection.BELOW_RESERVE:
-            return True
-        case Rejection.OUTBID:
             return True
         case Rejection.BIND_TIMEOUT | Rejection.BIND_FAILED | Rejection.NODE_LOST:
             return True
@@ -94,6 +95,7 @@ _SENTENCES: dict[Rejection, str] = {
     Rejection.UNKNOWN_BID: "No such order of yours is in a book: it is settled or never was.",
     Rejection.UNKNOWN_LEASE: "You hold no such lease.",
     Rejection.NO_FUNDS: "Nothing is available on your account: see `bidplane balance`.",
+    Rejection.TOO_MANY_ORDERS: "You have 4,096 open orders: wait for them, or cancel some.",
     Rejection.MARKET_REMOVED: "The market was removed before the order could be cleared.",
     Rejection.VALUE_TOO_LARGE: "The value is beyond what the market can compare (2^42).",
     Rejection.TOO_LONG: "Every alternative lasts longer than the market allows.",

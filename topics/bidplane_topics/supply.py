@@ -61,9 +61,11 @@ class NodeOffered(Event, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """No name stands twice: it could be sold twice."""
-        names = [(device.driver, device.name) for device in self.devices]
+        names = [(device.driver, device.pool, device.name) for device in self.devices]
         names += [
-            (device.driver, part.name) for device in self.devices for part in device.partitions
+            (device.driver, device.pool, part.name)
+            for device in self.devices
+            for part in device.partitions
         ]
         if len(names) != len(set(names)):
             raise ValueError("a device or partition is named twice")

@@ -6,6 +6,8 @@ the ledger. Refuses to know what markets answered.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from bidplane_agents.audit import admission
 from bidplane_agents.audit.answers import Answers, balances
 from bidplane_agents.audit.books import Books, missing
@@ -28,6 +30,7 @@ from bidplane_topics.rejections import Rejection
 
 # Between the declaration of a market and the moment at which a lane surely knows it.
 SPREAD_MS = 60_000
+OPEN_ORDERS_MAX = 4_096
 
 
 class Accounts:
@@ -40,6 +43,7 @@ class Accounts:
         self.answers = Answers(books, self.partition, findings)
         self.requests = Requests(books, self.partition)
         self._sequences: dict[str, int] = {}
+        self._ordered_by: Counter[tuple[str, str]] = Counter()
         self.reach = reach_of_bids(books, money)
         keys = Keys(self.contents, self.partition)
         self.signed = verified(self.contents, keys, self.partition, self.reach, findings)
@@ -164,6 +168,7 @@ class Accounts:
         group = Group(signed.record.origin, [posted])
         self.money.compare(group, Seen(signed.record, signed.envelope), [move])
         had = Balances(had.available_micros - amount, had.held_micros + amount)
+        self._ordered_by[signed.whose] += 1
         told = self.answers.expect(
             signed.record, "held", bid, signed.whose, bid_id=bid, market=place.market,
             amount_micros=amount,
@@ -209,6 +214,9 @@ class Accounts:
                 had = balances(told.event)  # the claim itself is checked with the evidence
             if had is None or admission.admitted(place, had.available_micros) is None:
                 reasons.add(Rejection.NO_FUNDS)
+            # How many of them were settled by then, no record says: that many were made at all.
+            if self._ordered_by[signed.whose] >= OPEN_ORDERS_MAX:
+                reasons.add(Rejection.TOO_MANY_ORDERS)
         self.findings.check(
             1, bool(reasons), signed.record, f"bid {bid}", "money held for it", "nothing"
         )

@@ -268,7 +268,7 @@ class Closing:
         replay.window, replay.closed_at_ms = wanted.window, wanted.closed_at_ms
         replay.root, replay.rules = self.round.root, replay.declared
         for name, node in replay.nodes.items():
-            keys = (inventory.address(name, one.driver, one.name) for one in node.devices)
+            keys = map(inventory.address, node.devices)
             replay.for_sale[name] = frozenset(key for key in keys if not replay.busy.get(key))
 
 

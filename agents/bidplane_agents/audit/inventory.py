@@ -40,14 +40,14 @@ class Pool(NamedTuple):
         return self._replace(free={node: [] for node in self.free})
 
 
-def address(node: str, driver: str, name: str) -> str:
-    """What names a whole device in a market."""
-    return f"{node}/{driver}/{name}"
+def address(device: Device) -> str:
+    """What names a whole device in a market, on whatever node it is."""
+    return f"{device.driver}/{device.pool}/{device.name}"
 
 
 def whole_of(device: LeasedDevice) -> str:
     """The whole device behind a leased one."""
-    return address(device.node, device.driver, device.parent or device.name)
+    return f"{device.driver}/{device.pool}/{device.parent or device.name}"
 
 
 def pool_of(device: Device, listed: Iterable[str]) -> tuple[str, Facts]:
@@ -69,15 +69,19 @@ def pools(
     ``for_sale``: devices by node that were free when the window opened; ``busy``: leases by device.
     """
     found: dict[str, Pool] = {}
+    counted: set[str] = set()
     for node in sorted(nodes):
         for device in nodes[node].devices:
+            key = address(device)
+            if key in counted:  # two nodes offer it: the first has it
+                continue
+            counted.add(key)
             name, facts = pool_of(device, listed)
             pool = found.setdefault(
                 name, Pool(name, device.device_class, facts, device.sliceable, {}, {})
             )
             pool.total[node] = pool.total.get(node, 0) + 1
             free = pool.free.setdefault(node, [])
-            key = address(node, device.driver, device.name)
             if key in for_sale.get(node, frozenset()) and not busy.get(key):
                 free.append(device)
     return {name: found[name] for name in sorted(found)}
@@ -132,12 +136,12 @@ def award_problem(
     ``taken``: (device, memory slice) already awarded in this round; grows by these.
     """
     free = {
-        address(node, device.driver, device.name): device
+        (node, address(device)): device
         for node, found in pool.free.items() for device in found
     }  # fmt: skip
     by_node: dict[str, int] = {}
     for one in devices:
-        device = free.get(whole_of(one))
+        device = free.get((one.node, whole_of(one)))
         if device is None:
             return f"{one.name} of {one.node} was not for sale in {pool.name}"
         part = _part(device, one)

@@ -16,7 +16,8 @@ OK = 200
 async def get(port: int, path: str, context: ssl.SSLContext | None = None) -> tuple[int, bytes]:
     """Status and body of ``GET path`` at a loopback port; (0, b"") when nobody answers."""
     try:
-        return await asyncio.wait_for(_get(port, path, context), QUESTION_TIMEOUT_S)
+        async with asyncio.timeout(QUESTION_TIMEOUT_S):
+            return await _get(port, path, context)
     except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
         return 0, b""
 
@@ -38,7 +39,8 @@ async def listens(port: int) -> bool:
     """Whether anybody accepts connections at a loopback port."""
     try:
         opening = asyncio.open_connection("127.0.0.1", port)
-        _, writer = await asyncio.wait_for(opening, QUESTION_TIMEOUT_S)
+        async with asyncio.timeout(QUESTION_TIMEOUT_S):
+            _, writer = await opening
     except (OSError, TimeoutError):
         return False
     writer.close()

@@ -137,9 +137,11 @@ class Child:
         process = self._process
         self.signal(signal.SIGKILL)
         if process is not None:
-            await asyncio.wait_for(process.wait(), STOP_GRACE_S)
+            async with asyncio.timeout(STOP_GRACE_S):
+                await process.wait()
         if not self.restart and self._keeper is not None:
-            await asyncio.wait_for(self._keeper, STOP_GRACE_S)
+            async with asyncio.timeout(STOP_GRACE_S):
+                await self._keeper
 
     async def stop(self) -> None:
         """End the child: SIGTERM, a grace, SIGKILL. Safe to call at any time, more than once."""
@@ -148,9 +150,11 @@ class Child:
         self.signal(signal.SIGTERM)
         if self._process is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), self.recipe.stop_grace_s)
+                async with asyncio.timeout(self.recipe.stop_grace_s):
+                    await self._process.wait()
             self._kill_group()
-            await asyncio.wait_for(self._process.wait(), STOP_GRACE_S)
+            async with asyncio.timeout(STOP_GRACE_S):
+                await self._process.wait()
         self._process = None
 
     async def _dismiss_keeper(self) -> None:
@@ -169,7 +173,8 @@ class Child:
             TimeoutError: it still runs after ``timeout_s`` seconds.
         """
         assert self._keeper is not None, "it was never started"
-        await asyncio.wait_for(asyncio.shield(self._keeper), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await asyncio.shield(self._keeper)
         return self.exit_codes[-1]
 
     async def ready(self, probe: Callable[[], Awaitable[bool]], timeout_s: float) -> None:

@@ -6,6 +6,7 @@ Decides the rows' shapes. Refuses to decide anything else: accounts.py does.
 from __future__ import annotations
 
 import base64
+from collections import Counter
 
 import msgspec
 
@@ -56,6 +57,44 @@ class HeldLease(msgspec.Struct, frozen=True):
     paid_micros: int
 
 
+class HeldOrders(Rows[HeldOrder]):
+    """Orders by bid id, counted by agent. The counts follow from the rows and are not kept."""
+
+    def __init__(self) -> None:
+        """No orders."""
+        super().__init__("order", HeldOrder)
+        self._open: Counter[tuple[str, str]] = Counter()
+
+    def open_of(self, tenant: str, agent: str) -> int:
+        """How many orders of this agent are on their way through markets."""
+        return self._open[tenant, agent]
+
+    def put(self, key: str, row: HeldOrder) -> HeldOrder:
+        """As every table, and counted."""
+        self._count(self.get(key), -1)
+        self._count(row, 1)
+        return super().put(key, row)
+
+    def remove(self, key: str) -> None:
+        """As every table, and counted."""
+        self._count(self.get(key), -1)
+        super().remove(key)
+
+    def restore(self, key: str, value: bytes | None) -> None:
+        """As every table, and counted."""
+        self._count(self.get(key), -1)
+        super().restore(key, value)
+        self._count(self.get(key), 1)
+
+    def _count(self, row: HeldOrder | None, change: int) -> None:
+        if row is None:
+            return
+        owner = row.tenant, row.agent
+        self._open[owner] += change
+        if not self._open[owner]:
+            del self._open[owner]
+
+
 class AccountsState(State):
     """All state of one partition of tenants."""
 
@@ -66,7 +105,7 @@ class AccountsState(State):
         self.agents: Rows[Agent] = Rows("agent", Agent)
         self.keys: Rows[Key] = Rows("key", Key)
         self.grants: Rows[bool] = Rows("grant", bool)
-        self.orders: Rows[HeldOrder] = Rows("order", HeldOrder)
+        self.orders = HeldOrders()
         self.leases: Rows[HeldLease] = Rows("lease", HeldLease)
         self.markets: Rows[markets.MarketDeclared] = Rows("market", markets.MarketDeclared)
         self.balances: Rows[Balance] = Rows("balance", Balance)

@@ -5,10 +5,15 @@ Decides the admitted value, levels and hold. Refuses to know pools, prices or ot
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from bidplane_topics.bids import Place
 from bidplane_topics.money import MICROS_MAX
+
+# Money alone would let an agent fill a book with orders of one micro-credit.
+OPEN_ORDERS_MAX: Final = 4_096
 
 
 class Admitted(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from bidplane_streams.market import ledger
+from bidplane_streams.market import ledger, pools
 from bidplane_streams.market.account_rows import AccountsState
 from bidplane_streams.market.effects import Effect, Emit
 from bidplane_streams.market.market import MarketState
@@ -43,12 +43,12 @@ def check_market(state: MarketState, effects: list[Effect]) -> None:
 
 
 def _check_lease(state: MarketState, lease: LeaseChanged) -> None:
-    parts = [(device.node, device.driver, device.name) for device in lease.devices]
+    parts = [(device.driver, device.pool, device.name) for device in lease.devices]
     assert len(set(parts)) == len(parts), "a device is twice in one lease"
     if lease.state == "ended":
         return
     for device in lease.devices:
-        key = f"{device.node}/{device.driver}/{device.parent or device.name}"
+        key = pools.leased_key(device)
         holders = state.uses[key].holders
         assert lease.lease_id in holders, f"{key} does not know its lease"
         assert device.parent or len(holders) == 1, f"{key} has two leases"
@@ -59,12 +59,12 @@ def audit_market(state: MarketState) -> None:
     taken: dict[tuple[str, str, str], str] = {}
     for row in state.leases.values():
         for device in row.lease.devices:
-            address = (device.node, device.driver, device.name)
+            address = (device.driver, device.pool, device.name)
             assert address not in taken, f"{address} is in {taken[address]} and another lease"
             taken[address] = row.lease.lease_id
     for row in state.leases.values():
         for device in row.lease.devices:
-            whole = (device.node, device.driver, device.parent)
+            whole = (device.driver, device.pool, device.parent)
             assert not device.parent or whole not in taken, "a slice of a device that is leased"
     for key, use in state.uses.items():
         for holder in use.holders:

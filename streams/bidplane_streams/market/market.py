@@ -282,7 +282,7 @@ class Turn:
         self.state.leases.remove(lease.lease_id)
         self.out.append(Emit(registry.LEASES, self.state.partition, lease.lease_id, lease))
         for device in lease.devices:
-            key = f"{device.node}/{device.driver}/{device.parent or device.name}"
+            key = pools.leased_key(device)
             use = self.state.uses[key]
             holders = tuple(holder for holder in use.holders if holder != lease.lease_id)
             # The epoch that the ending bumped to is spent: the next lease starts above it.

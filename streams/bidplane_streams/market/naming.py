@@ -29,7 +29,7 @@ class Named(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         """The whole device's address in the market's tables."""
-        return pools.device_key(self.node, self.device)
+        return pools.device_key(self.device)
 
 
 def named(

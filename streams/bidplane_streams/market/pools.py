@@ -13,7 +13,7 @@ import msgspec
 
 from bidplane_streams.market.rows import Rows
 from bidplane_topics import bids
-from bidplane_topics.leases import LeasedNode
+from bidplane_topics.leases import LeasedDevice, LeasedNode
 from bidplane_topics.supply import Device, NodeOffered
 
 MIG_SHAPES = frozenset({"1g", "2g", "3g", "4g"})
@@ -46,9 +46,17 @@ class Pool(msgspec.Struct, frozen=True):
     free: tuple[tuple[Device, ...], ...]
 
 
-def device_key(node: str, device: Device) -> str:
-    """A device's address in the market's tables."""
-    return f"{node}/{device.driver}/{device.name}"
+def device_key(device: Device) -> str:
+    """A device's address in the market's tables: what DRA tells devices apart by.
+
+    The node is no part of it: two nodes that offer one device can never sell it twice.
+    """
+    return f"{device.driver}/{device.pool}/{device.name}"
+
+
+def leased_key(device: LeasedDevice) -> str:
+    """The address of the whole device behind a leased one."""
+    return f"{device.driver}/{device.pool}/{device.parent or device.name}"
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -74,18 +82,26 @@ def build(
     nodes: Rows[NodeOffered], uses: Rows[DeviceUse], sellable: Rows[Sellable],
     listed: tuple[str, ...],
 ) -> dict[str, Pool]:  # fmt: skip
-    """All pools by name. Free: offered, held by nobody, and free already when the window opened."""
+    """All pools by name. Free: offered, held by nobody, and free already when the window opened.
+
+    A device that two nodes offer counts at the first of them, by name.
+    """
     found: dict[str, dict[str, tuple[int, list[Device]]]] = {}
     sample: dict[str, Device] = {}
+    seen: set[str] = set()
     for name, node in nodes.items():
         open_row = sellable.get(name)
         opened = frozenset() if open_row is None else frozenset(open_row.devices)
         for device in sorted(node.devices, key=lambda device: natural(device.name)):
+            key = device_key(device)
+            if key in seen:
+                continue
+            seen.add(key)
             pool = pool_name(device, listed)
             sample.setdefault(pool, device)
             total, free = found.setdefault(pool, {}).setdefault(name, (0, []))
-            use = uses.get(device_key(name, device))
-            if device_key(name, device) in opened and (use is None or not use.holders):
+            use = uses.get(key)
+            if key in opened and (use is None or not use.holders):
                 free.append(device)
             found[pool][name] = (total + 1, free)
     return {pool: _pool(pool, sample[pool], found[pool], listed) for pool in sorted(found)}
@@ -109,7 +125,7 @@ def _pool(
 
 def free_now(node: NodeOffered, uses: Rows[DeviceUse]) -> Sellable:
     """What of this node may be sold in the next window."""
-    keys = (device_key(node.node, device) for device in node.devices)
+    keys = (device_key(device) for device in node.devices)
     return Sellable(tuple(sorted(key for key in keys if not _held(uses, key))))
 
 

@@ -144,7 +144,8 @@ class Table(Generic[V]):
     async def _ask(self, consumer: AIOKafkaConsumer) -> None:
         asked_at = time.monotonic()
         partitions = list(consumer.assignment())
-        ends = await asyncio.wait_for(consumer.end_offsets(partitions), CALL_TIMEOUT_S)
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            ends = await consumer.end_offsets(partitions)
         self._asked_at = asked_at
         if not self._synced and not self._ends:
             self._ends = ends
@@ -208,7 +209,8 @@ class Writer:
             sending = producer.send_and_wait(
                 topic.name, codec.encode(event), key=key.encode(), partition=partition
             )
-            await asyncio.wait_for(sending, CALL_TIMEOUT_S)
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                await sending
         except (KafkaError, TimeoutError, OSError, AssertionError) as error:
             if producer is not None:
                 await self._discard(producer)
@@ -224,7 +226,8 @@ class Writer:
         if self._producer is failed:
             self._producer = None
         with contextlib.suppress(KafkaError, TimeoutError, OSError, AssertionError):
-            await asyncio.wait_for(stopping, DISCARD_TIMEOUT_S)
+            async with asyncio.timeout(DISCARD_TIMEOUT_S):
+                await stopping
 
     async def stop(self) -> None:
         """Flush and close."""

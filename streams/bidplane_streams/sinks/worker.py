@@ -73,7 +73,8 @@ class Worker:
     async def _rest(self) -> None:
         before = time.monotonic()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), self._patience_s())
+            async with asyncio.timeout(self._patience_s()):
+                await self._wake.wait()
         self._wake.clear()
         await asyncio.sleep(DEBOUNCE_S)
         if time.monotonic() - before > RESYNC_S + FROZEN_S:
@@ -161,8 +162,14 @@ class Worker:
             await asyncio.wait(running, timeout=STOP_GRACE_S)
         for task in self._running.values():
             task.cancel()
-        await asyncio.gather(background, *self._running.values(), return_exceptions=True)
-        await self._sink.close()
+        ending = asyncio.gather(background, *self._running.values(), return_exceptions=True)
+        try:
+            async with asyncio.timeout(STOP_GRACE_S):
+                await ending
+            async with asyncio.timeout(STOP_GRACE_S):
+                await self._sink.close()
+        except TimeoutError:
+            log.warning("%s: its servers did not answer; ending without them", self._sink.name)
 
 
 async def serve(sink: base.Sink, wake: asyncio.Event, metrics_port: int = 0) -> None:

@@ -1,0 +1,61 @@
+"""One input being applied to the accounts: the journal and the records it causes.
+
+Decides how outcomes are told. Refuses to decide anything about them.
+"""
+
+from __future__ import annotations
+
+from bidplane_streams.market import ledger
+from bidplane_streams.market.account_rows import AccountsState
+from bidplane_streams.market.effects import DeadLetter, Effect, Emit, Input
+from bidplane_streams.market.ledger import Journal
+from bidplane_topics import ids, registry
+from bidplane_topics.outcomes import OutcomeKind, OutcomeReported
+from bidplane_topics.rejections import Rejection, sentence
+
+
+class AccountTurn:
+    """What the rules of accounts read and write: the state, the journal, the records."""
+
+    def __init__(self, state: AccountsState, given: Input) -> None:
+        """One input at the place and time that the log gave it."""
+        self.state = state
+        self.given = given
+        self.now_ms = given.at_ms
+        self.journal = Journal(state.balances, state.partition, given.origin, given.at_ms)
+        self.out: list[Effect] = []
+
+    def dead(self, reason: Rejection, detail: str) -> None:
+        """Bury the input: nobody is proven to have sent it, or nobody could have meant it."""
+        self.out.append(DeadLetter(reason, detail))
+
+    def place(self) -> str:
+        """The input's own id, for outcomes that no bid identifies."""
+        origin = self.given.origin
+        return ids.joined(origin.topic, origin.partition, origin.offset)
+
+    def next_seq(self, market_partition: int) -> int:
+        """The number of the next record to a market, which stops on a gap."""
+        key = str(market_partition)
+        return self.state.sent.put(key, (self.state.sent.get(key) or 0) + 1)
+
+    def tell(
+        self, kind: OutcomeKind, tenant: str, agent: str, about: str, *,
+        reason: Rejection | None = None, evidence: dict[str, int | str] | None = None,
+        bid_id: str = "", market: str = "", lease_id: str = "", amount_micros: int = 0,
+        price_micros: int = 0, refund_micros: int = 0, epoch: int = 0,
+    ) -> None:  # fmt: skip
+        """Every outcome of this lane carries the balances, so an agent always knows them."""
+        figures: dict[str, int | str] = {
+            "available_micros": self.journal.balance(ledger.available(tenant, agent)),
+            "held_micros": self.journal.balance(ledger.hold(tenant, agent)),
+        }
+        outcome = OutcomeReported(
+            outcome_id=ids.joined(kind, about), kind=kind, tenant=tenant, agent=agent,
+            at_ms=self.now_ms, bid_id=bid_id, market=market, lease_id=lease_id, reason=reason,
+            sentence="" if reason is None else sentence(reason),
+            evidence=figures | (evidence or {}), amount_micros=amount_micros,
+            price_micros=price_micros, refund_micros=refund_micros, epoch=epoch,
+        )  # fmt: skip
+        key = ids.agent_id(tenant, agent)
+        self.out.append(Emit(registry.OUTCOMES, self.state.partition, key, outcome))
