@@ -23,7 +23,7 @@ import typer
 
 from bidplane_agents import connection, operator, profiles, topology
 from bidplane_agents import errors as agent_errors
-from bidplane_streams import system_ready
+from bidplane_streams import given_servers, system_ready
 from bidplane_streams.embedded import directory, errors, ports, system
 from bidplane_topics import codec, money, registry
 
@@ -175,12 +175,13 @@ def up(
     if kubeconfig is not None and not kubeconfig.is_file():
         _fail(2, f"--kubeconfig {kubeconfig}: no such file: name your host cluster's kubeconfig")
     plan = Plan(directory=dir_, nodes=nodes, workers=workers, kafka=kafka, kubeconfig=kubeconfig)
-    if detach:
-        _detached(plan, agents, as_json=as_json)
-        return
     # A server that is still starting is no news: what fails for good is told in one line.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
+        asyncio.run(given_servers.check(kafka, kubeconfig))
+        if detach:
+            _detached(plan, agents, as_json=as_json)
+            return
         asyncio.run(_serve(plan, agents, as_json=as_json))
     except errors.EmbeddedError as error:
         _fail(error.exit_code, str(error))
@@ -247,7 +248,9 @@ def _detached(plan: Plan, agents: int, *, as_json: bool) -> None:
     deadline = time.monotonic() + DETACH_TIMEOUT_S
     while not (state := home.state() or {}).get("ready"):
         if child.poll() is not None:
-            _fail(child.returncode or 4, f"it ended while starting: see {log}")
+            said = [line for line in log.read_text().splitlines() if line.startswith("error: ")]
+            why = said[-1].removeprefix("error: ") if said else "it ended while starting"
+            _fail(child.returncode or 4, f"{why} (its log: {log})")
         if time.monotonic() > deadline:
             child.terminate()
             _fail(4, f"not ready within {DETACH_TIMEOUT_S:.0f} s: see {log}")

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import aiohttp
 import orjson
+import yaml
 from kubernetes_asyncio import client, config
 from kubernetes_asyncio.config.config_exception import ConfigException
 
@@ -252,12 +253,18 @@ async def connect(kubeconfig: str) -> Kube:
         else:
             config.load_incluster_config(client_configuration=settings)
         api = client.ApiClient(settings)
-    except (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise errors.BadSetting(
-            f"kubeconfig {kubeconfig or '(in-cluster)'}: {_words(error)}; give a file that kubectl"
-            " accepts with --kubeconfig"
-        ) from error
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise _no_kubeconfig(kubeconfig, "it is no kubeconfig") from error
+    except (ConfigException, OSError, ValueError) as error:
+        raise _no_kubeconfig(kubeconfig, _words(error)) from error
     return Kube(api, settings.host)
+
+
+def _no_kubeconfig(kubeconfig: str, why: str) -> errors.BadSetting:
+    where = kubeconfig or "(in-cluster)"
+    return errors.BadSetting(
+        f"kubeconfig {where}: {why}; give a file that kubectl accepts with --kubeconfig"
+    )
 
 
 def _check_readable(kubeconfig: str) -> None:
