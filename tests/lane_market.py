@@ -13,6 +13,7 @@ import msgspec
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+import patience
 from bidplane_topics import (
     agents,
     bids,
@@ -137,7 +138,7 @@ class World:
         self, wanted: int, *kinds: str, agent: str = "", timeout_s: float = 30
     ) -> list[OutcomeReported]:
         """Wait for so many outcomes of these kinds, of one agent or of any."""
-        until_s = time.monotonic() + timeout_s
+        until_s = patience.deadline(timeout_s)
         while True:
             found = [
                 outcome

@@ -20,6 +20,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 import lane_toy
+import patience
 
 AGENTS = 60
 MARKETS = 16
@@ -63,7 +64,7 @@ def read_all(bootstrap: str, topic: str) -> list[Seen]:
     consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in found])
     ended: set[int] = set()
     seen: list[Seen] = []
-    until_s = time.monotonic() + 60
+    until_s = patience.deadline(60)
     while len(ended) < len(found):
         assert time.monotonic() < until_s, f"{topic}: no end reached"
         for message in consumer.consume(10_000, timeout=1.0):
@@ -219,7 +220,7 @@ def _continue(process: subprocess.Popen[bytes]) -> None:
 
 def await_applied(bootstrap: str, tag: str, timeout_s: float) -> None:
     """Wait until both lanes have applied all that was written."""
-    until_s = time.monotonic() + timeout_s
+    until_s = patience.deadline(timeout_s)
     pairs = [("accounts", "bids"), ("accounts", "grants"), ("markets", "orders")]
     while not all(_applied(bootstrap, f"{tag}-{lane}", f"{tag}.{topic}") for lane, topic in pairs):
         assert time.monotonic() < until_s, "the lanes did not catch up"

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import confluent_kafka
 import psutil
 
+import patience
 from bidplane_streams.embedded import assets
 from bidplane_topics import codec, registry
 
@@ -75,7 +76,7 @@ class Live:
                 [confluent_kafka.TopicPartition(topic.name, number, begin) for number in listed]
             )
             at_end: set[int] = set()
-            deadline = time.monotonic() + 60
+            deadline = patience.deadline(60)
             while len(at_end) < len(listed):
                 assert time.monotonic() < deadline, f"{topic.name} has no end"
                 for message in consumer.consume(5000, timeout=0.5):
@@ -99,7 +100,7 @@ class Live:
 
 def until(what: str, ask: Callable[[], T | None], timeout_s: float = 60.0) -> T:
     """Ask until there is an answer; fails by saying what did not come."""
-    deadline = time.monotonic() + timeout_s
+    deadline = patience.deadline(timeout_s)
     while True:
         answer = ask()
         if answer:

@@ -18,7 +18,7 @@ from bidplane_agents.connection import Connection
 from bidplane_topics import bids, codec, envelope, ids, registry
 from bidplane_topics.outcomes import OutcomeReported
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 def outcome(agent_id: str, kind: Any, **more: Any) -> OutcomeReported:

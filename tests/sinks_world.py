@@ -27,6 +27,7 @@ import confluent_kafka
 import msgspec
 from confluent_kafka import admin
 
+import patience
 from bidplane_streams.embedded import assets, system
 from bidplane_topics import codec, ids, leases, markets, registry, reports
 from bidplane_topics.event import Event
@@ -234,7 +235,7 @@ class Process:
 
 def until(what: str, ask: Callable[[], T], timeout_s: float = 30.0) -> T:
     """The first true answer; an AssertionError names what never came."""
-    end = time.monotonic() + timeout_s
+    end = patience.deadline(timeout_s)
     answer = ask()
     while not answer:
         assert time.monotonic() < end, f"not within {timeout_s} s: {what}"

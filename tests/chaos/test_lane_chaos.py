@@ -32,7 +32,6 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         yield running
 
 
-@pytest.mark.timeout(240)
 def test_faults_from_outside(broker: Broker, tmp_path: Path) -> None:
     """Kills, a zombie, a twin and two crashes of the broker change nothing that was committed."""
     chance = random.Random(SEED)
@@ -55,7 +54,6 @@ def test_faults_from_outside(broker: Broker, tmp_path: Path) -> None:
     assert lane_oracle.faults(broker.bootstrap, "out", sent) == {}, plan
 
 
-@pytest.mark.timeout(180)
 def test_faults_inside_transactions(broker: Broker, tmp_path: Path) -> None:
     """Processes that kill or freeze themselves at random steps of a transaction change nothing."""
     create_topics(broker.bootstrap, "in")

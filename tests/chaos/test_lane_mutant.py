@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import lane_oracle
+import patience
 from lane_broker import Broker
 from lane_world import Source, Workers, await_applied, create_topics
 
@@ -28,7 +29,7 @@ def test_offsets_outside_the_transaction_are_caught(broker: Broker, tmp_path: Pa
     workers.supervise()
     source = Source(broker.bootstrap, "mutant", 100, 1)
     source.start()
-    until_s = time.monotonic() + 60
+    until_s = patience.deadline(60)
     while workers.exits.count(-9) < 2 and time.monotonic() < until_s:
         time.sleep(0.2)
     sent = source.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 from bidplane_agents import client as clients
+from bidplane_agents import errors
 from bidplane_topics import bids, outcomes, registry
 from live_system import Live, until, up
 
@@ -47,9 +49,11 @@ async def bidding(live: Live, agent: str, until_s: float, seed: int) -> None:
                     bids.Alternative(shape=shape, duration_ms=draw.randint(1, 4) * 1000),
                 ),
             )
-            bid = await client.bid(place)
-            if draw.random() < 0.1:
-                await client.cancel(bid)
+            # The broker may be down: a bid that was not acknowledged may still arrive.
+            with contextlib.suppress(errors.Unreachable):
+                bid = await client.bid(place)
+                if draw.random() < 0.1:
+                    await client.cancel(bid)
             await asyncio.sleep(draw.uniform(0.05, 0.4))
 
 
@@ -98,7 +102,7 @@ def resumed_ms(live: Live, since_ms: int) -> int | None:
     return min(later) - since_ms if later else None
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_kills_and_freezes_change_nothing(live: Live, seed: int) -> None:
     """Whatever dies or sleeps, every bid ends once, claims converge, and the audit passes."""
@@ -117,7 +121,7 @@ def test_kills_and_freezes_change_nothing(live: Live, seed: int) -> None:
     live.run("audit")
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(1200)
 def test_a_broker_crash_loses_nothing(live: Live) -> None:
     """Kill -9 of Kafka under traffic delays: leases still bind and end, and the audit passes."""
 
@@ -140,7 +144,6 @@ def test_a_broker_crash_loses_nothing(live: Live) -> None:
     live.run("audit")
 
 
-@pytest.mark.timeout(200)
 def test_time_to_resumed_commits(live: Live) -> None:
     """After a kill -9 of the worker, rounds are closed again soon, by a process of another id."""
     before = live.pid("worker")

@@ -17,6 +17,7 @@ import orjson
 import pytest
 from confluent_kafka.admin import AdminClient
 
+import patience
 from bidplane_streams.embedded import ports
 from bidplane_topics import registry, telemetry
 from bidplane_topics.outcomes import TERMINAL_BID_KINDS
@@ -51,7 +52,7 @@ class Worker:
 
     def page(self, path: str) -> bytes:
         """A page of its web server, once that is up."""
-        until_s = time.monotonic() + 30
+        until_s = patience.deadline(30)
         while True:
             try:
                 url = f"http://127.0.0.1:{self.port}/{path}"
@@ -124,7 +125,7 @@ def test_a_record_that_proves_nothing_is_buried(world: World, worker: Worker) ->
     world.raw_bid(POOR, good, other.sign(registry.BIDS.name, good))
     world.flush()
     letters = registry.dead_letters(registry.BIDS).name
-    until_s = time.monotonic() + 20
+    until_s = patience.deadline(20)
     while len(found := read_all(world.bootstrap, letters)) < 6:
         assert time.monotonic() < until_s, found
         time.sleep(0.2)
@@ -152,7 +153,7 @@ def test_views_show_lanes_and_rounds(world: World, worker: Worker) -> None:
     """/lanes says where each partition stands, /rounds the last rounds of the market."""
     (bid,) = world.bid(RICH, 2_000_000)
     world.flush()
-    until_s = time.monotonic() + 30
+    until_s = patience.deadline(30)
     while not any(bid == ended.bid_id for ended in world.until(1, *TERMINAL_BID_KINDS)):
         assert time.monotonic() < until_s
         world.alive()
@@ -193,7 +194,7 @@ def test_faust_runs_the_same_application(world: World, tmp_path: Path) -> None:
     command = (sys.executable, "-m", "faust", "-A", "bidplane_streams.app", "worker", "-l", "info")
     running = Worker(world.bootstrap, tmp_path, *command)
     try:
-        until_s = time.monotonic() + 40
+        until_s = patience.deadline(40)
         while not (
             orjson.loads(running.page("lanes"))["accounts"] and "Ready" in running.log.read_text()
         ):
@@ -205,7 +206,7 @@ def test_faust_runs_the_same_application(world: World, tmp_path: Path) -> None:
 
 def _usage(world: World, samples: int) -> list[telemetry.UsageMeasured]:
     """Published windows, once they hold so many readings."""
-    until_s = time.monotonic() + 40
+    until_s = patience.deadline(40)
     while True:
         found = [event for _, event in world.seen(registry.USAGE)]
         if sum(event.samples for event in found) >= samples:
@@ -227,7 +228,7 @@ def _replay(world: World) -> None:
 def _allocations(world: World, tenant: str, count: int) -> set[str]:
     """The ids that the tenant's agents can read, once all are there."""
     topic = registry.allocations(tenant)
-    until_s = time.monotonic() + 20
+    until_s = patience.deadline(20)
     while True:
         listed = AdminClient({"bootstrap.servers": world.bootstrap}).list_topics(timeout=5).topics
         found = {e.outcome_id for _, e in world.seen(topic)} if topic.name in listed else set()

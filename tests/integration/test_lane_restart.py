@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 import lane_oracle
+import patience
 from bidplane_streams.lanes.death import EXIT_LANE
 from lane_broker import Broker
 from lane_world import Source, Workers, await_applied, create_topics, read_all
@@ -88,7 +89,7 @@ def test_offsets_from_elsewhere_stop_the_lane(broker: Broker, tmp_path: Path) ->
 
 def _commit_from_outside(broker: Broker, group: str, offset: TopicPartition) -> None:
     member = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group})
-    until_s = time.monotonic() + 20
+    until_s = patience.deadline(20)
     while True:  # a static member stays in its group until its session ends
         try:
             member.commit(offsets=[offset], asynchronous=False)

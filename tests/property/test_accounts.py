@@ -231,7 +231,7 @@ class Accounts(RuleBasedStateMachine):
 
 
 Accounts.TestCase.settings = settings(
-    max_examples=300, stateful_step_count=50, derandomize=True, deadline=None,
+    max_examples=150, stateful_step_count=50, derandomize=True, deadline=None,
     suppress_health_check=list(HealthCheck), database=None,
 )  # fmt: skip
 TestAccounts = Accounts.TestCase

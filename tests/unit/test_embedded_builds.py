@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
+import patience
 from bidplane_streams.embedded import assets, builds, errors, prerequisites
 
 SCRIPT = pathlib.Path(prerequisites.__file__)
@@ -82,7 +83,7 @@ def test_an_interrupted_build_takes_its_tool_along(tmp_path: pathlib.Path) -> No
 
 
 def _until(holds: Callable[[], bool], timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
+    deadline = patience.deadline(timeout_s)
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)

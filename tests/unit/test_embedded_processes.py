@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
+import patience
 from bidplane_streams.embedded import directory, errors, ports, probes, processes
 
 
@@ -114,7 +115,7 @@ def test_a_killed_parent_takes_its_children_along(tmp_path: pathlib.Path) -> Non
         assert _lives(pid)
         parent.send_signal(signal.SIGKILL)
         parent.wait(10)
-    deadline = time.monotonic() + 5
+    deadline = patience.deadline(5)
     while _lives(pid):
         assert time.monotonic() < deadline
         time.sleep(0.02)
