@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import lane_oracle
+import patience
 from lane_broker import Broker
 from lane_world import Source, Workers, await_applied, create_topics
 
@@ -23,6 +24,7 @@ SEED = int(os.environ.get("BIDPLANE_CHAOS_SEED", "7"))
 RATE = 300
 # Longer than the session, so that others take over before the frozen one wakes up.
 FREEZE_S = 8.0
+STRIKES = 5
 
 
 @pytest.fixture
@@ -64,12 +66,15 @@ def test_faults_inside_transactions(broker: Broker, tmp_path: Path) -> None:
     workers.supervise()
     source = Source(broker.bootstrap, "in", RATE, SEED)
     source.start()
-    time.sleep(30)
+    time.sleep(20)
+    until_s = patience.deadline(30)
+    while workers.log_text().count("STRIKE") < STRIKES and time.monotonic() < until_s:
+        time.sleep(1)
     workers.disarm()
     sent = source.stop()
     await_applied(broker.bootstrap, "in", 60)
     workers.stop()
-    assert "STRIKE" in workers.log_text()
+    assert workers.log_text().count("STRIKE") >= STRIKES
     assert lane_oracle.faults(broker.bootstrap, "in", sent) == {}
 
 
