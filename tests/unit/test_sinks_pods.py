@@ -193,6 +193,14 @@ def test_the_share_is_never_exceeded() -> None:
     assert "16000, 9000 of it used; this pod needs 9000" in second.reason
 
 
+def test_a_huge_pod_stays_out_of_the_hosts_datastore() -> None:
+    """The host's datastore is shared: a pod of a megabyte is refused with its size."""
+    big = {"name": "c", "image": "i", "env": [{"name": "A", "value": "x" * 1_000_000}]}
+    refused = hostpods.translate(pod(big), place(), {}, [])
+    assert isinstance(refused, hostpods.Unsupported)
+    assert "at most 32768 are carried" in refused.reasons[0]
+
+
 def test_too_many_consumers_wait() -> None:
     """A claim takes 256 reservations; we stop at 250."""
     small = hostpods.translate(pod(), place(), {}, [])

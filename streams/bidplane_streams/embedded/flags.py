@@ -38,6 +38,7 @@ class Plane:
         return str(self.pki / f"{user}.kubeconfig")
 
 
+STORE_BYTES = 512 * 1024 * 1024
 SCHEDULER = "system:kube-scheduler"
 CONTROLLERS = "system:kube-controller-manager"
 
@@ -73,7 +74,8 @@ _TAINT_RULES = "--feature-gates=DRADeviceTaintRules=true"
 def etcd(home: pathlib.Path, client: int, peer: int, pki: pathlib.Path) -> list[str]:
     """The arguments of etcd: mutual TLS for clients, since any process of the machine may connect.
 
-    It does not fsync: its data outlives a killed process, not a power cut.
+    It does not fsync: its data outlives a killed process, not a power cut. Its size is bounded: it
+    is mapped into memory, and an agent may write as it likes into its own.
     """
     return [
         "--name=bidplane",
@@ -90,6 +92,7 @@ def etcd(home: pathlib.Path, client: int, peer: int, pki: pathlib.Path) -> list[
         "--unsafe-no-fsync",
         "--auto-compaction-mode=periodic",
         "--auto-compaction-retention=10m",
+        f"--quota-backend-bytes={STORE_BYTES}",
         "--log-level=warn",
     ]
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 from bidplane_streams import quantities
 from bidplane_streams.sinks import claims_objects, names
 from bidplane_topics.leases import LeaseChanged, LeasedNode
@@ -19,6 +21,7 @@ Object = dict[str, Any]
 
 CLAIM: Final = "lease"
 MOST_CONSUMERS: Final = 250
+SPEC_BYTES_MAX: Final = 32 * 1024
 EXTENDED: Final = "nvidia.com/"
 RESOURCES: Final = ("cpu", "memory", "ephemeral-storage")
 LEAST: Final = {"cpu": 10, "memory": 16 * quantities.MIB, "ephemeral-storage": 16 * quantities.MIB}
@@ -71,7 +74,7 @@ def translate(
 
     ``claims`` are the virtual cluster's ResourceClaims; ``others`` the host pods on the same piece.
     """
-    reasons = unsupported(pod["spec"])
+    reasons = oversized(pod["spec"]) or unsupported(pod["spec"])
     if reasons:
         return Unsupported(tuple(reasons))
     devices = requests(pod, place, claims)
@@ -85,6 +88,14 @@ def translate(
     if short:
         return Waiting(short)
     return _build(pod, place, devices, amounts)
+
+
+def oversized(spec: Object) -> list[str]:
+    """Why the host's datastore shall not hold it: it is shared, and an agent's own is not."""
+    size = len(orjson.dumps(spec))
+    if size <= SPEC_BYTES_MAX:
+        return []
+    return [f"its spec has {size} bytes: at most {SPEC_BYTES_MAX} are carried to the host"]
 
 
 def unsupported(spec: Object) -> list[str]:
