@@ -285,6 +285,36 @@ def test_a_pod_beyond_the_leases_share_waits(own: Own, lease: leases.LeaseChange
     own.kubectl("delete", "pod", "greedy")
 
 
+def test_pods_that_come_together_never_get_more_than_the_share(
+    own: Own, lease: leases.LeaseChanged
+) -> None:
+    """Of six pods that each want over half of it, one runs; the end of it lets one more in."""
+    names_of = [f"crowd-{number}" for number in range(6)]
+    node = names.piece(lease.lease_id, 0)
+    container = {"name": "main", "image": "x", "resources": {"limits": {"cpu": "9"}}}
+    spec = {"terminationGracePeriodSeconds": 1, "nodeName": node, "containers": [container]}
+    pods = [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+        for name in names_of
+    ]
+
+    def on_the_host() -> list[str]:
+        return [name for name in names_of if own.host(name) is not None]
+
+    until("the devices' pods are gone", lambda: not on_the_host())
+    body = {"apiVersion": "v1", "kind": "List", "items": pods}
+    own.kubectl("create", "-f", "-", stdin=json.dumps(body))
+    until("one runs", lambda: len(on_the_host()) == 1)
+    (first,) = on_the_host()
+    own.running(first)
+    own.kubectl("delete", "pod", first)
+    until("another runs", lambda: on_the_host() and on_the_host() != [first])
+    time.sleep(2)  # whatever was planned beside it has been tried by now
+    assert len(on_the_host()) == 1
+    own.kubectl("delete", "pod", *names_of, "--ignore-not-found")
+    until("all are gone", lambda: not on_the_host())
+
+
 def test_a_killed_sink_goes_on_where_it_was(own: Own, lease: leases.LeaseChanged) -> None:
     """Pods outlive the nodes sink; what changed meanwhile is caught up with."""
     own.pod("before", {"nvidia.com/gpu": "1"})

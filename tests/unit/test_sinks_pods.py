@@ -201,6 +201,16 @@ def test_a_huge_pod_stays_out_of_the_hosts_datastore() -> None:
     assert "at most 32768 are carried" in refused.reasons[0]
 
 
+def test_pods_that_are_planned_together_share_what_is_left() -> None:
+    """What is being created counts as what stands: twice the whole share never starts."""
+    asks = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "16"}}}
+    first = hostpods.translate(pod(asks), place(), {}, [])
+    assert isinstance(first, dict)
+    assert hostpods.is_on(first, place())
+    assert "share of cpu" in hostpods.crowding(first, place(), [first])
+    assert not hostpods.crowding(first, place(), [])
+
+
 def test_too_many_consumers_wait() -> None:
     """A claim takes 256 reservations; we stop at 250."""
     small = hostpods.translate(pod(), place(), {}, [])
@@ -233,6 +243,8 @@ def test_the_agent_sees_the_hosts_status_and_keeps_its_own_scheduling() -> None:
     [
         ("2Ti", 1, 2 * 1024**4), ("128", 1000, 128_000), ("500m", 1000, 500), ("1.5", 1000, 1500),
         ("100k", 1, 100_000), ("0.5Gi", 1, 512 * 1024**2), ("1500m", 1, 1), ("much", 1, 0),
+        ("129e6", 1, 129_000_000), ("1.5E3", 1000, 1_500_000), ("12e-1", 1000, 1200),
+        ("2E", 1, 2 * 1000**6), ("1Ei", 1, 1024**6), ("2500000u", 1000, 2500), ("5n", 1000, 0),
     ],
 )  # fmt: skip
 def test_quantities_are_floored_integers(text: str, scale: int, wanted: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from bidplane_streams import quantities
-from bidplane_streams.sinks import claims_objects, names
+from bidplane_streams.sinks import claims_objects, names, podstatus
 from bidplane_topics.leases import LeaseChanged, LeasedNode
 
 Object = dict[str, Any]
@@ -80,14 +80,27 @@ def translate(
     devices = requests(pod, place, claims)
     if isinstance(devices, (Unsupported, Waiting)):
         return devices
+    built = _build(pod, place, devices, limits(pod, place, devices))
+    crowded = crowding(built, place, others)
+    return Waiting(crowded) if crowded else built
+
+
+def crowding(built: Object, place: Place, others: Iterable[Object]) -> str:
+    """Why a host pod has no room in its piece of the lease beside ``others``; empty if it has."""
     others = list(others)
     if len(others) >= MOST_CONSUMERS:
-        return Waiting(f"{MOST_CONSUMERS} pods use this part of the lease already")
-    amounts = limits(pod, place, devices)
-    short = _short(amounts, place, others)
-    if short:
-        return Waiting(short)
-    return _build(pod, place, devices, amounts)
+        return f"{MOST_CONSUMERS} pods use this part of the lease already"
+    return _short(built, place, others)
+
+
+def is_on(host: Object, place: Place) -> bool:
+    """Whether a host pod uses this piece of the lease, and has not come to its end."""
+    labels = host["metadata"].get("labels") or {}
+    return (
+        labels.get(names.LEASE) == place.lease.lease_id
+        and host["spec"].get("nodeName") == place.host.node
+        and (host.get("status") or {}).get("phase", "") not in podstatus.TERMINAL
+    )
 
 
 def oversized(spec: Object) -> list[str]:
@@ -256,22 +269,25 @@ def _share(host: LeasedNode) -> dict[str, int]:
     }
 
 
-def _short(amounts: Mapping[str, Mapping[str, int]], place: Place, others: Iterable[Object]) -> str:
-    """What the lease has too little of for this pod beside the others; empty if nothing."""
+def _short(built: Object, place: Place, others: Iterable[Object]) -> str:
     used = dict.fromkeys(RESOURCES, 0)
     for other in others:
-        for container in other["spec"]["containers"]:
-            for name in RESOURCES:
-                used[name] += _asked(container.get("resources") or {}, name)
+        for name in RESOURCES:
+            used[name] += _amount(other, name)
     share = _share(place.host)
     for name in RESOURCES:
-        wanted = sum(one[name] for one in amounts.values())
+        wanted = _amount(built, name)
         if used[name] + wanted > share[name]:
             return (
                 f"the lease's share of {name} on this node is {share[name]},"
                 f" {used[name]} of it used; this pod needs {wanted}"
             )
     return ""
+
+
+def _amount(host: Object, name: str) -> int:
+    containers = host["spec"]["containers"]
+    return sum(_asked(container.get("resources") or {}, name) for container in containers)
 
 
 def _build(

@@ -143,6 +143,7 @@ class Kube:
         grace_s: int | None = None,
     ) -> None:
         """Delete the object if it is still the one with ``uid``; one that is gone is fine."""
+        assert name, "without a name it would be the whole collection"
         body: Object = {"propagationPolicy": "Background"}
         if uid:
             body["preconditions"] = {"uid": uid}

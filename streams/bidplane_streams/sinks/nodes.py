@@ -15,6 +15,7 @@ from typing import Any, Final
 from bidplane_streams.sinks import (
     claims_objects,
     errors,
+    hostpods,
     kube,
     metrics,
     mirror,
@@ -67,6 +68,7 @@ class NodesSink:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._beats: dict[str, int] = {}
         self._told: set[str] = set()
+        self._creating: dict[str, nodes_plan.Object] = {}
 
     def _lease_key(self, lease: leases.LeaseChanged) -> str | None:
         return lease.lease_id if lease.market == self._market else None
@@ -225,6 +227,8 @@ class NodesSink:
         api = self._cluster(action.owner)
         for name in action.slices:
             await api.delete(kube.SLICES, name)
+        if not action.node:  # slices of an agent's own making that name no node
+            return
         await api.delete(kube.NODES, action.node)
         await api.delete(kube.NODE_LEASES, action.node, namespace=LEASE_SPACE)
         self._beats.pop(f"{action.owner}/{action.node}", None)
@@ -234,6 +238,12 @@ class NodesSink:
         live = await self._cluster(action.owner).get(kube.PODS, meta["name"], meta["namespace"])
         if live is None or live["metadata"]["uid"] != meta["uid"]:
             raise errors.Conflict("the pod is gone")
+        # Pods of one plan do not see each other: what is being created counts, from here on.
+        others = [*self._host_pods.objects.values(), *self._creating.values()]
+        beside = (host for host in others if hostpods.is_on(host, action.place))
+        if crowded := hostpods.crowding(action.body, action.place, beside):
+            raise errors.Conflict(crowded)
+        self._creating[action.key] = action.body
         try:
             self._host_pods.learn(await self._api.create(kube.PODS, action.body))
         except errors.Refused as refused:
@@ -243,6 +253,8 @@ class NodesSink:
             message = f"the host cluster refuses this pod: {refused}"
             await self._event(action.owner, action.pod, "HostRefused", message, "Warning")
             raise
+        finally:
+            del self._creating[action.key]
 
     async def _show(self, action: nodes_plan.Show) -> None:
         if action.unless is not None:

@@ -99,12 +99,12 @@ class Beat:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CreateHost:
-    """Start the host pod of a virtual pod."""
+    """Start the host pod of a virtual pod, if its place still has room when it comes to that."""
 
     owner: str
     pod: Object
     body: Object
-    awarded_at_ms: int
+    place: hostpods.Place
 
     @property
     def key(self) -> str:
@@ -229,16 +229,20 @@ def _leftover_nodes(
     busy = {pod["spec"].get("nodeName", "") for pod in cluster.pods.values()}
     slices: dict[str, list[str]] = {}
     for one in cluster.slices.values():
-        slices.setdefault(one["spec"].get("nodeName", ""), []).append(one["metadata"]["name"])
+        if not _deleting(one):
+            node_name = one["spec"].get("nodeName", "")
+            slices.setdefault(node_name, []).append(one["metadata"]["name"])
     known = {name for _, name in cluster.nodes} | set(slices)
     for name in sorted(known - set(places)):
         node = cluster.nodes.get(("", name))
         other = node is not None and _label(node, names.MARKET) != seen.market
-        if other:
+        # What a finalizer of the agent's keeps is the agent's: asking again changes nothing.
+        kept = name not in slices and node is not None and _deleting(node)
+        if other or kept:
             continue
         if name in busy and node is not None and not vnodes.is_closed(node):
             yield CloseNode(cluster.owner, name)
-        if name not in busy:
+        if name not in busy or not name:
             yield RemoveNode(cluster.owner, name, tuple(sorted(slices.get(name, ()))))
 
 
@@ -272,7 +276,8 @@ def _is_ours(seen: Observed, cluster: Cluster, name: str) -> bool:
 def _ending(cluster: Cluster, pod: Object, host: Object | None) -> Iterator[Action]:
     """The agent ended its pod: first the host pod, then the virtual one."""
     if host is None:
-        yield DeleteVirtual(cluster.owner, pod, final=True)
+        if pod["metadata"].get("deletionGracePeriodSeconds") != 0:  # else a finalizer keeps it
+            yield DeleteVirtual(cluster.owner, pod, final=True)
         return
     status = podstatus.mirrored(pod, host)
     if not podstatus.shows(pod, status) and podstatus.phase(pod) not in podstatus.TERMINAL:
@@ -298,10 +303,10 @@ def _without_host(
         return
     if host_key in seen.host_pods:  # an earlier pod of that name is still going
         return
-    others = _on_piece(seen, place)
+    others = [host for host in seen.host_pods.values() if hostpods.is_on(host, place)]
     built = hostpods.translate(pod, place, cluster.claims, others)
     if isinstance(built, dict):
-        yield CreateHost(cluster.owner, pod, built, place.lease.awarded_at_ms)
+        yield CreateHost(cluster.owner, pod, built, place)
         return
     if isinstance(built, hostpods.Unsupported):
         reason, message = "NotSupported", "bidplane: " + "; ".join(built.reasons)
@@ -333,16 +338,6 @@ def _with_host(
             yield Tell(cluster.owner, pod, "LeaseEnding", message, mark)
 
 
-def _on_piece(seen: Observed, place: hostpods.Place) -> list[Object]:
-    return [
-        host
-        for host in seen.host_pods.values()
-        if _label(host, names.LEASE) == place.lease.lease_id
-        and host["spec"].get("nodeName") == place.host.node
-        and podstatus.phase(host) not in podstatus.TERMINAL
-    ]
-
-
 def _orphans(seen: Observed) -> Iterator[Action]:
     """Host pods whose virtual pod is gone from a cluster that we see whole."""
     uids = {
@@ -356,6 +351,10 @@ def _orphans(seen: Observed) -> Iterator[Action]:
         if known is None or not uid or uid in known or host["metadata"].get("deletionTimestamp"):
             continue
         yield DeleteHost(owner, host, None)
+
+
+def _deleting(found: Object) -> bool:
+    return bool(found["metadata"].get("deletionTimestamp"))
 
 
 def _label(found: Object, name: str) -> str:

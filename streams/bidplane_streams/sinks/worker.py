@@ -13,6 +13,7 @@ import logging
 import random
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ DEBOUNCE_S: Final = 0.02
 # After a success the mirrors need a moment to show it; planning before would repeat the step.
 SETTLE_S: Final = 0.03
 AT_ONCE: Final = 16
+# Of those, so many for one owner: whoever makes much work for us waits behind itself.
+AT_ONCE_EACH: Final = 4
 RETRY_FIRST_S: Final = 0.1
 RETRY_MOST_S: Final = 15.0
 PERMANENT_S: Final = 15.0
@@ -54,6 +57,9 @@ class Worker:
         self._failures: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots_of: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(AT_ONCE_EACH)
+        )
         self._planned_at = 0.0
 
     async def run(self) -> None:
@@ -112,7 +118,7 @@ class Worker:
         kind = type(action).__name__
         outcome = "done"
         try:
-            async with self._slots:
+            async with self._owners_slots(action), self._slots:
                 self._refuse_stale()
                 with metrics.ACTION_S.labels(self._sink.name, kind).time():
                     await self._sink.apply(action)
@@ -139,6 +145,10 @@ class Worker:
             metrics.ACTIONS.labels(self._sink.name, kind, outcome).inc()
             self._running.pop(action.key, None)
             self._wake.set()
+
+    def _owners_slots(self, action: base.Action) -> contextlib.AbstractAsyncContextManager[Any]:
+        owner = getattr(action, "owner", "")
+        return self._slots_of[owner] if owner else contextlib.nullcontext()
 
     def _refuse_stale(self) -> None:
         # A frozen process must not act on what it knew before: look first, then plan again.
