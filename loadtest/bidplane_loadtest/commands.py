@@ -21,6 +21,7 @@ import rich.console
 import typer
 
 from bidplane_agents.errors import BadInput, Unreachable
+from bidplane_loadtest import commands_simulate
 from bidplane_topics import codec
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ PROGRESS_EVERY_S: Final = 10.0
 def attach(app: typer.Typer) -> None:
     """Add our commands to the command line."""
     app.command()(demo)
+    app.command()(commands_simulate.simulate)
 
 
 class Progress:

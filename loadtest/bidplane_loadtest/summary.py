@@ -6,7 +6,7 @@ Decides words and units. Refuses to compute: figures come from the tally, the pl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import rich.console
@@ -14,6 +14,10 @@ import rich.table
 
 from bidplane_loadtest.tally import Tally
 from bidplane_topics import money
+
+# Beside the figures this fits a terminal of 80 columns; a pool's digest and rack are its tail.
+NAME_WIDTH: Final = 26
+_TAIL: Final = 14
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,12 +75,29 @@ def _workload(report: Report) -> rich.table.Table:
 def _prices(tally: Tally) -> rich.table.Table:
     table = _grid("prices per unit (1/7 GPU) and second, in micro-credits")
     for name in ("pool", "rounds sold", "min", "mean", "max", "units sold", "utilisation"):
-        table.add_column(name, justify="left" if name == "pool" else "right")
+        table.add_column(
+            name, justify="left" if name == "pool" else "right", no_wrap=name == "pool"
+        )
+    shown = short_names(tally.rounds.pools)
     for name, pool in tally.rounds.pools.items():
         figures = (pool.rounds_sold, pool.price_min_micros, pool.price_mean_micros,
                    pool.price_max_micros, pool.units_sold)  # fmt: skip
-        table.add_row(name, *map(str, figures), _percent(pool.utilisation_permille))
+        table.add_row(shown[name], *map(str, figures), _percent(pool.utilisation_permille))
     return table
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Names for a narrow table, cut in the middle: a pool's ends tell it apart, its digest surely.
+
+    Whatever is cut, no two names look alike: where two would, all stay whole.
+    """
+    whole = list(names)
+    short = {
+        name: name if len(name) <= NAME_WIDTH
+        else f"{name[: NAME_WIDTH - _TAIL - 1]}…{name[-_TAIL:]}"
+        for name in whole
+    }  # fmt: skip
+    return short if len(set(short.values())) == len(whole) else {name: name for name in whole}
 
 
 def _budgets(tally: Tally) -> rich.table.Table:
