@@ -14,7 +14,7 @@ import msgspec
 from bidplane_streams.market import state as core
 from bidplane_streams.market.effects import CloseWindow, DeadLetter, Effect, Emit, Input
 from bidplane_streams.market.effects import SignedCommands as Signed
-from bidplane_topics import agents, bids, codec, ledger, markets, orders, registry, supply
+from bidplane_topics import agents, bids, codec, ids, ledger, markets, orders, registry, supply
 from bidplane_topics.envelope import SigningKey
 from bidplane_topics.leases import LeaseChanged, LeasedDevice
 from bidplane_topics.ledger import Origin
@@ -45,9 +45,30 @@ def agent_key(number: int = 0, **changes: Any) -> agents.AgentKey:
     return agents.AgentKey(key_id=made.key_id, public_key=made.public_text(), **changes)
 
 
-def tenant(name: str = "t", partition: int = 0) -> agents.TenantRegistered:
-    """A tenant of accounts partition 0."""
-    return agents.TenantRegistered(tenant=name, partition=partition)
+def tenant(name: str = "t", partition: int = 0, organisation: str = "") -> agents.TenantRegistered:
+    """A tenant of accounts partition 0, in no organisation."""
+    return agents.TenantRegistered(tenant=name, partition=partition, organisation=organisation)
+
+
+def allotted(
+    amount_micros: int, name: str = "", *, tenant: str = "t", grant_id: str = "o", **changes: Any
+) -> agents.CreditAllotted:
+    """Money from organisation o to a tenant of partition 0, or through it to an agent."""
+    fields: dict[str, Any] = {"organisation": "o", "tenant_partition": 0}
+    return agents.CreditAllotted(
+        grant_id=grant_id, tenant=tenant, agent=name, amount_micros=amount_micros,
+        **(fields | changes),
+    )  # fmt: skip
+
+
+def budget(
+    amount_micros: int = 0, period_ms: int = 1000, decay_permille: int = 0, **whose: Any
+) -> agents.BudgetSet:
+    """What every period does to agent t/a, unless ``whose`` names another account."""
+    fields: dict[str, Any] = whose or {"tenant": "t", "agent": "a"}
+    return agents.BudgetSet(
+        amount_micros=amount_micros, period_ms=period_ms, decay_permille=decay_permille, **fields
+    )
 
 
 def agent(name: str = "a", *numbers: int, tenant: str = "t") -> agents.AgentRegistered:
@@ -97,7 +118,7 @@ def signed(
         v=1, tenant=tenant, agent=name, sequence=sequence, expires_at_ms=expires_at_ms,
         commands=tuple(map(command, parts)),
     )  # fmt: skip
-    return Signed(envelope, key(number).key_id)
+    return Signed(envelope, key(number).key_id, ids.digest("seal", str(number), str(sequence)))
 
 
 def order(
@@ -107,6 +128,7 @@ def order(
     fields: dict[str, Any] = {
         "tenant": "t", "agent": "a", "market": "m", "source": 0, "sequence": 1, "index": 0,
         "mode": "rigid", "alternatives": ways or (alternative(),),
+        "seal": ids.digest("seal", bid_id),
     }  # fmt: skip
     return orders.OrderPlaced(bid_id=bid_id, value_micros=value_micros, seq=seq, **fields | changes)
 
@@ -222,9 +244,9 @@ def events(effects: list[Effect], kind: type[Any]) -> list[Any]:
 
 
 def outcomes(effects: list[Effect], *kinds: str) -> list[OutcomeReported]:
-    """The outcomes, of those kinds where any are named."""
+    """The outcomes, of those kinds where any are named; else all but receipts."""
     found: list[OutcomeReported] = events(effects, OutcomeReported)
-    return [one for one in found if not kinds or one.kind in kinds]
+    return [one for one in found if (one.kind in kinds if kinds else one.kind != "receipt")]
 
 
 def dead(effects: list[Effect]) -> list[DeadLetter]:

@@ -14,11 +14,26 @@ import signal
 import sys
 from typing import Any, Final, NoReturn
 
-import typer
+# Loading takes a second: Ctrl-C meanwhile ends quietly, as it does later.
+try:
+    import typer
 
-from bidplane_agents import errors
-from bidplane_agents.commands import auditing, bidding, contract, markets, operating, output
-from bidplane_topics.errors import ContractError
+    from bidplane_agents import errors
+    from bidplane_agents.commands import (
+        auditing,
+        bidding,
+        budgeting,
+        contract,
+        dealing,
+        markets,
+        operating,
+        output,
+        quoting,
+        receipts,
+    )
+    from bidplane_topics.errors import ContractError
+except KeyboardInterrupt:
+    sys.exit(128 + signal.SIGINT)
 
 # Packages that may add commands: each has a module `commands` with `attach(app)`.
 _OTHERS: Final = ("bidplane_streams", "bidplane_loadtest")
@@ -37,9 +52,12 @@ def build() -> typer.Typer:
     )  # fmt: skip
     for command in (
         bidding.bid, bidding.cancel, bidding.release, bidding.allocations, bidding.balance,
-        bidding.why, operating.grant, auditing.audit,
+        bidding.why, dealing.offer, dealing.accept, quoting.quote, receipts.receipt,
+        budgeting.grant, auditing.audit,
     ):  # fmt: skip
         app.command()(command)
+    app.add_typer(budgeting.org, name="org")
+    app.add_typer(budgeting.tenant, name="tenant")
     app.add_typer(operating.agent, name="agent")
     app.add_typer(operating.topics, name="topics")
     app.add_typer(markets.app, name="market")
@@ -70,7 +88,7 @@ def run(arguments: list[str] | None = None) -> int:
     except (errors.BidplaneError, ContractError) as error:
         return _fail(str(error), getattr(error, "exit_code", 2))
     except _UsageError as error:
-        return _fail(_usage(error), 2)
+        return _wrong_usage(error)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
@@ -81,11 +99,15 @@ def run(arguments: list[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _usage(error: Any) -> str:
-    message = " ".join(error.format_message().split())
+def _wrong_usage(error: Any) -> int:
+    """One line; the whole help where a group of commands was named and no command of it."""
     context = getattr(error, "ctx", None)
+    if context is not None and type(error).__name__ == "NoArgsIsHelpError":
+        output.note(context.get_help())
+        return 2
+    message = " ".join(error.format_message().split())
     path = context.command_path if context is not None else "bidplane"
-    return f"{message} (see `{path} --help`)"
+    return _fail(f"{message} (see `{path} --help`)", 2)
 
 
 def _fail(message: str, code: int) -> int:

@@ -37,7 +37,7 @@ from bidplane_agents import (
     sequence as sequences,
 )
 from bidplane_agents.errors import BadInput, NoAnswer
-from bidplane_topics import bids, codec, registry
+from bidplane_topics import bids, codec, ids, money, registry
 from bidplane_topics.outcomes import OutcomeReported
 from bidplane_topics.rounds import RoundClosed
 from bidplane_topics.telemetry import DeviceSampled
@@ -137,6 +137,33 @@ class Client:
         sent = await self.submit(bids.Command(release=bids.Release(lease_id=lease_id)))
         return sent.command_ids[0]
 
+    async def offer(
+        self, lease_id: str, *, to: str, price: str, timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> str:
+        """Offer a lease to the agent ``to`` for ``price`` credits; the offer's id, once it stands.
+
+        Raises:
+            BadInput: the client does not listen; ContractError: no agent, or no amount.
+            CommandDeclined: the lease is not yours, or it is ending.
+            NoAnswer: nobody judged in time; it may still be made. Else as ``submit``.
+        """
+        ids.split_agent(to)
+        offer = bids.Offer(lease_id=lease_id, to=to, price_micros=money.parse_credits(price))
+        self._listening()
+        sent = await self.submit(bids.Command(offer=offer))
+        name = sent.command_ids[0]
+        more = (inbox.declined(lease_id),)
+        return (await self._told(name, more, {"offered"}, timeout_s)).offer_id
+
+    async def accept(self, offer_id: str) -> str:
+        """Take an offer; the id under which `won` and `bound` are told. Raises as ``submit``.
+
+        Its price is held now and paid when the lease is bound. An acceptance that comes too late is
+        told as `declined`: ``wait_for(name, {"won"}, command_id=name)``.
+        """
+        sent = await self.submit(bids.Command(accept=bids.Accept(offer_id=offer_id)))
+        return sent.command_ids[0]
+
     async def publish_telemetry(
         self, lease_id: str, *, node: str, device: str, busy_permille: int, memory_mib: int = 0,
         at_ms: int | None = None,
@@ -188,6 +215,11 @@ class Client:
             NoAnswer: none came in time.
         """
         more = (command_id, inbox.declined(name)) if command_id else ()
+        return await self._told(name, more, kinds, timeout_s)
+
+    async def _told(
+        self, name: str, more: tuple[str, ...], kinds: Collection[str], timeout_s: float
+    ) -> OutcomeReported:
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._first(self.about(name, *more), kinds)

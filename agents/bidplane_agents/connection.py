@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ REACH_TIMEOUT_S: Final = 10.0
 DEFAULT_DIR: Final = ".bidplane"
 # aiokafka's default of 100 ms makes every first attempt that meets a moving coordinator slow.
 RETRY_BACKOFF_MS: Final = 20
+_PORT_MAX: Final = 65_535
+_ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
 Client = TypeVar("Client", AIOKafkaProducer, AIOKafkaConsumer)
 
@@ -127,11 +130,23 @@ def from_environment(
     bootstrap = kafka or environ.get("BIDPLANE_KAFKA", "")
     if not bootstrap:
         bootstrap = _from_state(Path(working_directory(directory, environ)) / "state.json")
-    for address in bootstrap.split(","):
-        host, colon, port = address.strip().rpartition(":")
-        if not host or not colon or not port.isdigit():
-            raise BadInput(f"Kafka address {address!r}: write it as HOST:PORT")
-    return Connection(bootstrap, _security(environ))
+    return Connection(addresses("Kafka address ", bootstrap), _security(environ))
+
+
+def addresses(what: str, text: str) -> str:
+    """``HOST:PORT`` or several with commas, without spaces; an IPv6 address stands in brackets.
+
+    Raises:
+        BadInput: one of them is none; ``what`` opens the sentence, as in ``--kafka ``.
+    """
+    given = [address.strip() for address in text.split(",")]
+    for address in given:
+        match = _ADDRESS.fullmatch(address)
+        if match is None:
+            raise BadInput(f"{what}{address!r}: write HOST:PORT, several with commas between them")
+        if not 0 < int(match.group(1)) <= _PORT_MAX:
+            raise BadInput(f"{what}{address!r}: a port is a number from 1 to {_PORT_MAX}")
+    return ",".join(given)
 
 
 def working_directory(directory: str = "", environ: Mapping[str, str] = os.environ) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 from bidplane_agents.errors import BadInput
 
 _UNITS_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_MINUTES: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,3})?")
 _DURATION: Final = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,3}))?(ms|s|m|h|d)")
 
 
@@ -36,9 +37,24 @@ def minutes_ms(what: str, minutes: float | str) -> int:
     Raises:
         BadInput: no positive number of minutes with at most three decimals.
     """
-    duration_ms = parse_ms(what, f"{minutes}m")
+    if _MINUTES.fullmatch(str(minutes).strip()) is None:
+        raise BadInput(f"{what} {minutes!r}: write minutes as a number, as in 10 or 0.5")
+    duration_ms = parse_ms(what, f"{str(minutes).strip()}m")
     if duration_ms == 0:
         raise BadInput(f"{what} {minutes}: must be above 0")
+    return duration_ms
+
+
+def within(what: str, duration_ms: int, least_ms: int, most_ms: int) -> int:
+    """``duration_ms``, if it lies between the two.
+
+    Raises:
+        BadInput: it does not; says the limit that it breaks.
+    """
+    if duration_ms < least_ms:
+        raise BadInput(f"{what} {show(duration_ms)}: at least {show(least_ms)}")
+    if duration_ms > most_ms:
+        raise BadInput(f"{what} {show(duration_ms)}: at most {show(most_ms)}")
     return duration_ms
 
 

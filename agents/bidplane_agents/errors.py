@@ -71,6 +71,12 @@ class LeaseVoided(Refusal):
     """The bid won, but the lease ended before its devices were bound."""
 
 
+class GrantRefused(BidplaneError):
+    """An account does not hold, or may not give, what an operator asked it to give."""
+
+    exit_code = 3
+
+
 class Unreachable(BidplaneError):
     """A server does not answer."""
 

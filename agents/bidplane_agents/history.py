@@ -9,12 +9,12 @@ from collections.abc import Iterable
 
 import msgspec
 
-from bidplane_agents import inbox, log, view
+from bidplane_agents import budgets, inbox, log, view
 from bidplane_agents.connection import Connection
-from bidplane_topics import ids, registry
+from bidplane_topics import ids, money, registry
 from bidplane_topics.ledger import LedgerPosted
 from bidplane_topics.outcomes import OutcomeReported
-from bidplane_topics.rejections import is_transient
+from bidplane_topics.rejections import Rejection, is_transient
 
 _NEXT_STEP = {
     "held": "Wait: the window has not closed yet, or the order rests in the book.",
@@ -22,11 +22,31 @@ _NEXT_STEP = {
     "bound": "Use the devices until ends_at_ms; `bidplane release LEASE` gives them back early.",
     "notice": "Save your work: grace is running and your epoch still holds.",
     "ending": "Nothing: your epoch no longer counts and the devices are being taken back.",
+    "offered": "Give the offer's id to the agent that it names: `bidplane accept OFFER`.",
+    "transferred": "Nothing: you are paid when the buyer's lease is bound.",
     "ended": "Nothing: the lease is over and what was unused is refunded.",
     "voided": "Bid again: you were refunded in full.",
     "lost": "Bid again, with a higher value, a smaller shape or more alternatives.",
     "cancelled": "Nothing: the money held is free again.",
     "expired": "Bid again, or let the order rest longer.",
+}
+
+# A refusal that says "later" would mislead where somebody has to do something first.
+_AFTER_REFUSAL = {
+    Rejection.UNKNOWN_MARKET: "Name a market of `bidplane market list` and bid again.",
+    Rejection.MARKET_REMOVED: "Name another market of `bidplane market list`.",
+    Rejection.NO_FUNDS: "Ask an operator for `bidplane grant`, or wait for refunds and a refill.",
+    Rejection.TOO_MANY_ORDERS: "Wait until orders end, or `bidplane cancel` some.",
+    Rejection.TOO_LONG: "Bid for less time: `bidplane market list --json` has max_duration_ms.",
+    Rejection.NO_MATCHING_POOL: (
+        "See `bidplane market pools` for what is offered, and bid with terms that a pool meets."
+    ),
+    Rejection.SHAPE_NOT_SOLD: (
+        "Name a smaller shape, or a pool with larger nodes: see `bidplane market pools`."
+    ),
+    Rejection.BELOW_RESERVE: (
+        "Bid at least the reserve: `bidplane quote` says it for a shape and a time."
+    ),
 }
 
 
@@ -70,13 +90,29 @@ def story(bid_id: str, outcomes: Iterable[OutcomeReported]) -> Story:
 
 def _next_step(about: tuple[OutcomeReported, ...]) -> str:
     telling = [one for one in about if one.kind not in ("settled", "declined", "replayed")]
+    if any(one.kind == "declined" and one.offer_id and not one.lease_id for one in about):
+        return "Nothing: the offer was not taken, and no money is held for it."
     if not telling:
         return "Nothing is kept of it: check the id, or whether a worker runs."
     last = telling[-1]
     if last.kind == "refused" and last.reason is not None:
+        if last.reason in _AFTER_REFUSAL:
+            return _AFTER_REFUSAL[last.reason]
         later = is_transient(last.reason)
         return "The same bid may succeed later." if later else "Change the bid: it cannot succeed."
+    if last.kind == "lost":
+        return _after_losing(last)
     return _NEXT_STEP.get(last.kind, "")
+
+
+def _after_losing(lost: OutcomeReported) -> str:
+    enough = lost.evidence.get("would_have_won_micros")
+    if lost.reason is Rejection.OUTBID and isinstance(enough, int):
+        value = money.format_credits(enough)
+        return f"Bid again: {value} would have won; or name a smaller shape or more alternatives."
+    if lost.reason is Rejection.NO_CAPACITY:
+        return "Let the bid rest until devices are free, or name a smaller shape or another pool."
+    return _NEXT_STEP["lost"]
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,13 +125,15 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def ledger_balance(connection: Connection, partition: int, account: str) -> Balance:
-    """TENANT or TENANT/NAME, by adding up every entry of the ledger.
+    """org:NAME, TENANT or TENANT/NAME, by adding up every entry of the ledger.
 
     Raises:
         Unreachable: Kafka does not answer.
     """
     tenant, slash, name = account.partition("/")
     own_account = f"agent/{ids.agent_id(tenant, name)}" if slash else f"tenant/{tenant}"
+    if organisation := budgets.organisation_in(account):
+        own_account = f"organisation/{organisation}"
     totals = {own_account: 0, f"hold/{account}": 0}
     entries: set[str] = set()
     async for _, event in log.events(connection, registry.LEDGER, partition):

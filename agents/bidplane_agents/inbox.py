@@ -107,6 +107,8 @@ class Inbox:
             # declined cancel must not look like the end of its bid.
             named = outcome.lease_id or outcome.bid_id
             return (outcome.outcome_id.partition("|")[2], declined(named))
+        if outcome.kind == "offered":  # answers the command that made the offer, and tells its id
+            return (outcome.outcome_id.partition("|")[2], outcome.lease_id)
         return tuple(name for name in (outcome.bid_id, outcome.lease_id) if name)
 
     def thread(self, about: str) -> Thread:

@@ -24,7 +24,7 @@ Notice = Callable[[OutcomeReported], Awaitable[None] | None]
 
 BOUND_TIMEOUT_S: Final = 120.0
 GIVE_UP_TIMEOUT_S: Final = 5.0
-_OVER: Final = frozenset({"ending", "ended", "voided"})
+_OVER: Final = frozenset({"ending", "ended", "voided", "transferred"})
 
 
 class Lease:

@@ -38,11 +38,12 @@ def _record(raw: Any) -> Record:
 
 
 async def read(
-    connection: Connection, topic: str, partition: int | None = None
+    connection: Connection, topic: str, partition: int | None = None, last: int = 0
 ) -> AsyncGenerator[Record, None]:
     """Every committed record of ``topic`` up to the end it has now; nothing if it does not exist.
 
-    Partition by partition when ``partition`` is None: order holds inside one only.
+    Partition by partition when ``partition`` is None: order holds inside one only. ``last`` above 0
+    starts that many offsets before the end of each.
 
     Raises:
         Unreachable: Kafka does not answer.
@@ -56,7 +57,7 @@ async def read(
             if begin == end:
                 continue
             consumer.assign([place])
-            consumer.seek(place, begin)
+            consumer.seek(place, max(begin, end - last) if last else begin)
             async for record in _read_one(connection, consumer, place, end):
                 yield record
 
@@ -107,7 +108,7 @@ async def _position(consumer: AIOKafkaConsumer, place: TopicPartition) -> int:
 
 
 async def events(
-    connection: Connection, topic: registry.Topic, partition: int | None = None
+    connection: Connection, topic: registry.Topic, partition: int | None = None, last: int = 0
 ) -> AsyncIterator[tuple[Record, Any]]:
     """``read``, decoded; tombstones are left out.
 
@@ -115,7 +116,7 @@ async def events(
         Unreachable: Kafka does not answer.
         MalformedRecord: a record is no event of the topic.
     """
-    async for record in read(connection, topic.name, partition):
+    async for record in read(connection, topic.name, partition, last):
         if record.value is not None:
             yield record, codec.decode(topic, record.value)
 

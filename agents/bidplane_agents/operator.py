@@ -1,4 +1,4 @@
-"""What an operator does by writing records: tenants, agents, money, markets.
+"""What an operator does by writing records: organisations, tenants, agents, money, markets.
 
 Decides partitions (a tenant's and a market's are named once and never change) and refuses what
 contradicts the log. Refuses to hold an agent's secret: a fresh key goes to its profile file only.
@@ -19,17 +19,37 @@ from typing import Any, Self
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from bidplane_agents import log, profiles, topology
+from bidplane_agents import budgets, log, market_rules, placing, profiles, topology
 from bidplane_agents.connection import Connection
 from bidplane_agents.errors import BadInput
 from bidplane_topics import agents, codec, envelope, ids, markets, outcomes, registry
 
 
 class Directory(msgspec.Struct, frozen=True):
-    """Who is registered: partitions by tenant, agents by TENANT/NAME."""
+    """Who is registered: partitions by tenant and by organisation, agents by TENANT/NAME.
+
+    ``members`` names the organisation of each tenant that has one.
+    """
 
     tenants: dict[str, int]
     agents: dict[str, agents.AgentRegistered]
+    organisations: dict[str, int] = msgspec.field(default_factory=dict)
+    members: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def partition_of(self, account: str) -> int:
+        """Where ``org:NAME``, TENANT or TENANT/NAME has its account.
+
+        Raises:
+            BadInput: nobody of that name is registered.
+        """
+        tenant, _, agent = account.partition("/")
+        organisation = budgets.organisation_in(account)
+        if organisation in self.organisations:
+            return self.organisations[organisation]
+        if tenant not in self.tenants or (agent and account not in self.agents):
+            listed = "bidplane org list" if organisation else "bidplane agent list"
+            raise BadInput(f"{account} is not registered: see `{listed}`")
+        return self.tenants[tenant]
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +60,14 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
     key_ids: tuple[str, ...]
     cluster: bool
     profile: profiles.Profile | None = None
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """A grant as written: its id, and where its record stands on the accounts topic."""
+
+    grant_id: str
+    partition: int
+    offset: int
 
 
 class Operator:
@@ -67,12 +95,14 @@ class Operator:
 
     async def _write(
         self, topic: registry.Topic, partition: int, key: str, event: msgspec.Struct
-    ) -> None:
+    ) -> int:
+        """Write a record; its offset."""
         assert self._producer is not None, "use the operator inside `async with`"
         value = codec.encode(event)
         codec.decode(topic, value)  # refuse here what nobody could read there
         with self.connection.reaching():
-            await self._producer.send_and_wait(topic.name, value, key.encode(), partition)
+            done = await self._producer.send_and_wait(topic.name, value, key.encode(), partition)
+        return int(done.offset)
 
     # -- agents --------------------------------------------------------------------------------
 
@@ -80,23 +110,61 @@ class Operator:
         """Everyone who is registered, from the whole topic."""
         known = Directory({}, {})
         async for _, event in log.events(self.connection, registry.AGENTS):
-            if isinstance(event, agents.TenantRegistered):
+            if isinstance(event, agents.OrganisationRegistered):
+                known.organisations.setdefault(event.organisation, event.partition)
+            elif isinstance(event, agents.TenantRegistered):
                 known.tenants.setdefault(event.tenant, event.partition)
+                if event.organisation:
+                    known.members.setdefault(event.tenant, event.organisation)
             else:
                 known.agents[ids.agent_id(event.tenant, event.agent)] = event
         return known
 
-    async def register_tenant(self, tenant: str, known: Directory | None = None) -> int:
-        """The tenant's partition; the least used one for a new tenant."""
+    async def register_organisation(self, organisation: str) -> int:
+        """The organisation's partition; the least used one for a new organisation."""
+        ids.check_name("organisation", organisation)
+        known = (await self.directory()).organisations
+        if organisation in known:
+            return known[organisation]
+        count = await topology.partition_count(self.connection, registry.AGENTS)
+        partition = least_used(known.values(), count)
+        event = agents.OrganisationRegistered(organisation=organisation, partition=partition)
+        name = ids.organisation_id(organisation)
+        await self._write(registry.AGENTS, partition, name, event)
+        return partition
+
+    async def register_tenant(
+        self, tenant: str, known: Directory | None = None, organisation: str = ""
+    ) -> int:
+        """The tenant's partition; the least used one for a new tenant.
+
+        Raises:
+            BadInput: the organisation is not registered, or not the one the tenant has.
+        """
         ids.check_name("tenant", tenant)
         known = known or await self.directory()
+        if organisation and organisation not in known.organisations:
+            raise BadInput(
+                f"organisation {organisation} is not registered: run `bidplane org register "
+                f"{organisation}`"
+            )
         if tenant in known.tenants:
+            before = known.members.get(tenant, "")
+            if organisation and before != organisation:
+                raise BadInput(
+                    f"tenant {tenant} was registered with organisation {before or 'none'}, and "
+                    "that never changes: use another name"
+                )
             return known.tenants[tenant]
         count = await topology.partition_count(self.connection, registry.AGENTS)
         partition = least_used(known.tenants.values(), count)
-        event = agents.TenantRegistered(tenant=tenant, partition=partition)
+        event = agents.TenantRegistered(
+            tenant=tenant, partition=partition, organisation=organisation
+        )
         await self._write(registry.AGENTS, partition, tenant, event)
         known.tenants[tenant] = partition
+        if organisation:
+            known.members[tenant] = organisation
         return partition
 
     async def register_agent(
@@ -131,44 +199,78 @@ class Operator:
     # -- money ---------------------------------------------------------------------------------
 
     async def grant(
-        self, account: str, amount_micros: int, *, grant_id: str = "", source: str = "treasury"
-    ) -> str:
-        """Give money to TENANT or TENANT/NAME; the grant's id. A repeated id counts once.
+        self, account: str, amount_micros: int, *, grant_id: str = "", source: str = "treasury",
+        known: Directory | None = None,
+    ) -> Given:  # fmt: skip
+        """Give money to ``org:NAME``, TENANT or TENANT/NAME. A repeated id counts once.
+
+        What a tenant of an organisation gets is the organisation's, unless ``source`` is "tenant".
 
         Raises:
             BadInput: nobody of that name is registered.
         """
-        tenant, _, name = account.partition("/")
-        known = await self.directory()
-        if tenant not in known.tenants or (name and account not in known.agents):
-            raise BadInput(f"{account} is not registered: see `bidplane agent list`")
-        return await self.grant_known(
-            known.tenants[tenant], account, amount_micros, grant_id=grant_id, source=source
-        )
+        known = known or await self.directory()
+        partition = known.partition_of(account)
+        organisation, (tenant, _, name) = budgets.organisation_in(account), account.partition("/")
+        grant_id = grant_id or f"{account}|{uuid.uuid4().hex}"
+        event: msgspec.Struct
+        if organisation:
+            event = agents.OrganisationFunded(
+                grant_id=grant_id, organisation=organisation, amount_micros=amount_micros
+            )
+        elif tenant in known.members and source == "treasury":
+            home = known.members[tenant]
+            event = agents.CreditAllotted(
+                grant_id=grant_id, organisation=home, tenant=tenant, tenant_partition=partition,
+                agent=name, amount_micros=amount_micros,
+            )  # fmt: skip
+            partition = known.partition_of(ids.organisation_id(home))
+        else:
+            return await self.grant_known(
+                partition, account, amount_micros, grant_id=grant_id, source=source
+            )
+        offset = await self._write(registry.ACCOUNTS, partition, grant_id, event)
+        return Given(grant_id=grant_id, partition=partition, offset=offset)
 
     async def grant_known(
         self, partition: int, account: str, amount_micros: int, *, grant_id: str = "",
         source: str = "treasury",
-    ) -> str:  # fmt: skip
-        """``grant`` for an account that is known to live on ``partition``."""
+    ) -> Given:  # fmt: skip
+        """``grant`` for an account of no organisation that is known to live on ``partition``."""
         tenant, _, name = account.partition("/")
         grant_id = grant_id or f"{account}|{uuid.uuid4().hex}"
         event = agents.CreditGranted(
             grant_id=grant_id, tenant=tenant, agent=name, amount_micros=amount_micros,
             source="tenant" if source == "tenant" else "treasury",
         )  # fmt: skip
-        await self._write(registry.ACCOUNTS, partition, grant_id, event)
-        return grant_id
+        offset = await self._write(registry.ACCOUNTS, partition, grant_id, event)
+        return Given(grant_id=grant_id, partition=partition, offset=offset)
 
-    async def set_refill(
-        self, partition: int, agent_id: str, amount_micros: int, period_ms: int
+    async def set_budget(
+        self, account: str, plan: budgets.Plan, *, known: Directory | None = None
     ) -> None:
-        """From now on the agent gets ``amount_micros`` for every whole period."""
-        tenant, name = ids.split_agent(agent_id)
-        event = agents.RefillSet(
-            tenant=tenant, agent=name, amount_micros=amount_micros, period_ms=period_ms
-        )
-        await self._write(registry.ACCOUNTS, partition, agent_id, event)
+        """From now on every whole period decays and refills the account as ``plan`` says.
+
+        An agent of a tenant that belongs to an organisation is refilled from its tenant.
+
+        Raises:
+            BadInput: nobody of that name is registered, or only its organisation may pay it.
+        """
+        known = known or await self.directory()
+        partition = known.partition_of(account)
+        organisation, (tenant, _, name) = budgets.organisation_in(account), account.partition("/")
+        member = not organisation and tenant in known.members
+        if member and not name and plan.amount_micros:
+            raise BadInput(
+                f"tenant {tenant} belongs to organisation {known.members[tenant]}, which refills "
+                f"nobody by the clock: refill org:{known.members[tenant]}, and grant"
+            )
+        event = agents.BudgetSet(
+            organisation=organisation, tenant="" if organisation else tenant, agent=name,
+            amount_micros=plan.amount_micros, period_ms=plan.period_ms,
+            decay_permille=plan.decay_permille, source="tenant" if member and name else "treasury",
+        )  # fmt: skip
+        await self._write(registry.ACCOUNTS, partition, account, event)
 
     # -- markets -------------------------------------------------------------------------------
 
@@ -186,23 +288,41 @@ class Operator:
         """Declare a market; ``rules`` are MarketDeclared's fields without the partition.
 
         Raises:
-            BadInput: it exists, a rule cannot be used, or every partition has a market.
+            BadInput: it exists, a rule cannot be used, or every partition has or had a market.
         """
         name = ids.check_name("market", str(rules.get("market", "")))
-        known = await self.declared_markets()
-        if name in known:
+        if name in await self.declared_markets():
             raise BadInput(f"market {name} exists already: see `bidplane market list`")
         count = await topology.partition_count(self.connection, registry.ORDERS)
-        free = sorted(set(range(count)) - {market.partition for market in known.values()})
-        if not free:
-            raise BadInput(f"all {count} market partitions are taken: counts never change")
-        raw = {"type": "market_declared", "partition": free[0], **rules}
+        homes = await market_rules.homes(self.connection)
+        free = sorted(set(range(count)) - set(homes.values()))
+        if name not in homes and not free:
+            raise BadInput(
+                f"all {count} market partitions are taken, and removed markets keep theirs: create "
+                f"one of {', '.join(sorted(homes))} again, or use another Kafka, whose topics are "
+                "made with `bidplane topics apply --market-partitions N`"
+            )
+        raw = {
+            "type": "market_declared",
+            "partition": homes.get(name, min(free, default=0)),
+            **rules,
+        }
         try:
             event: markets.MarketDeclared = msgspec.convert(raw, markets.MarketDeclared)
         except msgspec.ValidationError as error:
-            raise BadInput(f"market {name}: {error}") from error
+            raise BadInput(f"market {name}: {placing.plainly(error)}") from error
         await self._write(registry.MARKETS, 0, name, event)
         return event
+
+    async def remove_market(self, name: str) -> None:
+        """No more orders: those in the book are refused, leases run to their end.
+
+        Raises:
+            BadInput: there is no such market.
+        """
+        if name not in await self.declared_markets():
+            raise BadInput(f"no market {name!r}: see `bidplane market list`")
+        await self._write(registry.MARKETS, 0, name, markets.MarketRemoved(market=name))
 
 
 async def first_outcome(

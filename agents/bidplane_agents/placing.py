@@ -14,12 +14,15 @@ import msgspec
 
 from bidplane_agents import durations
 from bidplane_agents.errors import BadInput
-from bidplane_topics import bids, money
+from bidplane_topics import bids, ids, money
 
 Wanted = str | int | bids.Condition
 Part = TypeVar("Part", bids.Alternative, bids.Place)
 
 SHAPES: Final[tuple[str, ...]] = typing.get_args(bids.Shape)
+
+# What the contract allows a lease to last: thirty days.
+LONGEST_MS: Final = 2_592_000_000
 
 _TERM: Final = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_./]*)(>=|=)(.+)")
 
@@ -60,10 +63,11 @@ def alternative(
     """One way to serve a bid.
 
     Raises:
-        BadInput: no such shape, or a selector that the contract refuses.
+        BadInput: no such shape, a lease that is too long, or a selector that the contract refuses.
     """
     if shape not in SHAPES:
         raise BadInput(f"shape {shape!r}: there are {' '.join(SHAPES)}")
+    durations.within("a lease of", duration_ms, 1, LONGEST_MS)
     raw = {"shape": shape, "duration_ms": duration_ms, "selector": dict(selector or {})}
     return _converted(raw, bids.Alternative)
 
@@ -72,8 +76,15 @@ def checked(**fields: object) -> bids.Place:
     """A Place, validated now and not only by whoever receives it.
 
     Raises:
-        BadInput: names the field.
+        BadInput: names the field; ContractError: the market's name cannot be one.
     """
+    ids.check_name("market", str(fields.get("market", "")))
+    ways = fields.get("alternatives")
+    count = len(ways) if isinstance(ways, tuple) else 0
+    if count > bids.ALTERNATIVES_MAX:
+        raise BadInput(f"{count} alternatives: a bid has at most {bids.ALTERNATIVES_MAX}")
+    if fields.get("mode") == "elastic" and count != 1:
+        raise BadInput(f"{count} alternatives: an elastic bid (with levels) has exactly one")
     return _converted(fields, bids.Place)
 
 
@@ -92,7 +103,7 @@ def micros(value: str) -> int:
 
 
 def parse_selector(terms: list[str]) -> dict[str, Wanted]:
-    """``productName=H100``, ``memory>=80``, ``zone=a|b``: all must hold.
+    """``memory=80Gi``, ``architecture=Hopper|Ampere``, ``index>=2``: all must hold.
 
     Raises:
         BadInput: a term is none of these.
@@ -107,8 +118,13 @@ def parse_selector(terms: list[str]) -> dict[str, Wanted]:
     return selector
 
 
-def parse_alternative(text: str) -> bids.Alternative:
-    """``SHAPE:DURATION[:TERM,TERM…]``, as in ``2:10m:productName=H100,memory>=80``.
+def parse_alternative(
+    text: str, shared: Mapping[str, Wanted] | None = None
+) -> bids.Alternative:  # fmt: skip
+    """``SHAPE:DURATION[:TERM,TERM…]``, as in ``2:10m:architecture=Hopper,memory=80Gi``.
+
+    ``shared`` is a selector that all alternatives have; a term of the alternative's own replaces
+    what it says of the same attribute.
 
     Raises:
         BadInput: it is not of that form.
@@ -118,7 +134,8 @@ def parse_alternative(text: str) -> bids.Alternative:
     if not colon:
         raise BadInput(f"alternative {text!r}: write SHAPE:DURATION[:ATTR=VALUE,…]")
     selector = parse_selector(terms.split(",")) if terms else {}
-    return alternative(shape, durations.parse_ms("duration", duration), selector)
+    duration_ms = durations.parse_ms("duration", duration)
+    return alternative(shape, duration_ms, {**(shared or {}), **selector})
 
 
 def parse_levels(text: str) -> tuple[int, int]:
@@ -132,6 +149,8 @@ def parse_levels(text: str) -> tuple[int, int]:
         low, high = "1", low
     if not re.fullmatch(r"[0-9]{1,3} [0-9]{1,3}", f"{low} {high}"):
         raise BadInput(f"levels {text!r}: write MIN..MAX, as in 1..6")
+    if not 1 <= int(low) <= int(high) <= bids.LEVELS_MAX:
+        raise BadInput(f"levels {text!r}: from 1 to {bids.LEVELS_MAX}, the lower one first")
     return int(low), int(high)
 
 
@@ -156,4 +175,11 @@ def _converted(raw: object, wanted: type[Part]) -> Part:
     try:
         return msgspec.convert(msgspec.to_builtins(raw), wanted)
     except msgspec.ValidationError as error:
-        raise BadInput(f"bid: {error}") from error
+        raise BadInput(f"bid: {plainly(error)}") from error
+
+
+def plainly(error: msgspec.ValidationError) -> str:
+    """What the contract says is wrong, without the marks of the wire: ``at $.window_ms``."""
+    text, _, where = str(error).partition(" - at ")
+    name = re.sub(r"[^A-Za-z0-9_]+", " ", where).strip()
+    return f"{name}: {text}" if name else text

@@ -77,6 +77,8 @@ def verify_file(path: Path) -> Verified:
         except (msgspec.DecodeError, contract.ContractError, UnicodeDecodeError) as error:
             raise BadInput(f"{path}, line {number}: {error}") from error
         counts[sample.topic] = counts.get(sample.topic, 0) + 1
+    if not counts:
+        raise BadInput(f"{path}: holds no sample records: write one JSON object a line")
     return Verified(records=counts)
 
 

@@ -16,6 +16,7 @@ from bidplane_topics import codec, event, registry
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 TABLE_BEGIN: Final = "<!-- topics: begin (written by `bidplane contract export`) -->"
 TABLE_END: Final = "<!-- topics: end -->"
+NEW_README: Final = f"# Topics of bidplane\n\n{TABLE_BEGIN}\n{TABLE_END}\n"
 
 
 def documents() -> dict[str, str]:
@@ -79,17 +80,17 @@ def with_table(readme: str) -> str:
 
 
 def export(folder: Path) -> list[Path]:
-    """Write FOLDER/schemas/*.json and the table in FOLDER/README.md, if there is one; what changed.
+    """Write FOLDER/schemas/*.json and the table in FOLDER/README.md; what changed.
 
     Raises:
-        BadInput: the folder cannot be written.
+        BadInput: the folder cannot be written, or its README.md has no place for the table.
     """
     texts = {folder / "schemas" / name: text for name, text in documents().items()}
     readme = folder / "README.md"
     changed = []
     try:
-        if readme.exists():
-            texts[readme] = with_table(readme.read_text(encoding="utf-8"))
+        before = readme.read_text(encoding="utf-8") if readme.exists() else NEW_README
+        texts[readme] = with_table(before)
         for path, text in texts.items():
             if path.exists() and path.read_text(encoding="utf-8") == text:
                 continue

@@ -21,12 +21,13 @@ _REFUSALS: Final[dict[str, type[errors.Refusal]]] = {
     "voided": errors.LeaseVoided,
     "ending": errors.LeaseVoided,
     "ended": errors.LeaseVoided,
+    "transferred": errors.LeaseVoided,
 }
 
 
 def refusal(outcome: OutcomeReported, hoped_for: Collection[str]) -> errors.Refusal | None:
     """The exception for ``outcome``, or None while one of the kinds hoped for may still come."""
-    if outcome.kind == "ending" and "ended" in hoped_for:
+    if outcome.kind in ("ending", "transferred") and "ended" in hoped_for:
         return None
     kind = _REFUSALS.get(outcome.kind)
     return None if kind is None else kind(outcome)

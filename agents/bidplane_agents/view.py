@@ -56,7 +56,9 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def told(view: View, outcome: OutcomeReported) -> View:
-    """The view after an outcome of the view's own agent."""
+    """The view after an outcome of the view's own agent; a receipt tells nothing new."""
+    if outcome.kind == "receipt":
+        return view
     evidence = outcome.evidence
     available = evidence.get("available_micros", view.available_micros)
     held = evidence.get("held_micros", view.held_micros)
@@ -81,14 +83,15 @@ def _bids(before: dict[str, BidView], outcome: OutcomeReported) -> dict[str, Bid
     if outcome.kind == "held":
         seen = BidView(bid_id=name, market=outcome.market, held_micros=outcome.amount_micros)
         return {**before, name: seen}
-    if outcome.kind in TERMINAL_BID_KINDS and name in before:
+    unsold = outcome.kind == "declined" and outcome.offer_id  # an acceptance came to nothing
+    if (outcome.kind in TERMINAL_BID_KINDS or unsold) and name in before:
         return {key: bid for key, bid in before.items() if key != name}
     return before
 
 
 def _leases(before: dict[str, LeaseView], outcome: OutcomeReported) -> dict[str, LeaseView]:
     name = outcome.lease_id
-    if not name or outcome.kind in ("settled", "declined"):
+    if not name or outcome.kind in ("settled", "declined", "offered"):
         return before
     if outcome.kind in _LEASE_OVER:
         return {key: lease for key, lease in before.items() if key != name}

@@ -33,6 +33,11 @@ async def main(market: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3 or not sys.argv[2].isdecimal():
+        sys.stderr.write(
+            "usage: elastic_agent.py MARKET SECONDS, as in: elastic_agent.py pool-a 30\n"
+        )
+        sys.exit(2)
     try:
         asyncio.run(main(sys.argv[1], float(sys.argv[2])))
     except BidplaneError as error:

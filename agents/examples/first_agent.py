@@ -28,6 +28,9 @@ async def main(market: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.stderr.write("usage: first_agent.py MARKET, as in: first_agent.py pool-a\n")
+        sys.exit(2)
     try:
         asyncio.run(main(sys.argv[1]))
     except BidplaneError as error:  # refused, outbid, unreachable: one sentence says which

@@ -117,7 +117,7 @@ def from_environment() -> App:
     try:
         return build(settings_module.load(os.environ))
     except SettingsRefused as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"bidplane: {error}\n")
         raise SystemExit(EXIT_SETTINGS) from error
 
 

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from bidplane_agents import connection
+from bidplane_agents.errors import BadInput
 from bidplane_streams import commands_clear, commands_system, commands_worker
 
 sink = typer.Typer(no_args_is_help=True, help="Sinks: claims, clusters, nodes.")
@@ -40,6 +42,17 @@ def attach(app: typer.Typer) -> None:
     app.add_typer(source, name="source")
 
 
+def _address(kafka: str) -> str:
+    """Kafka's address, checked before anything starts.
+
+    Raises:
+        BadInput: none was given, or what was given is none.
+    """
+    if not kafka:
+        raise BadInput("no Kafka address: give --kafka HOST:PORT or set BIDPLANE_KAFKA")
+    return connection.addresses("--kafka ", kafka)
+
+
 @sink.command("claims")
 def sink_claims(
     kafka: Kafka = "", kubeconfig: Kubeconfig = "", market: Market = "pool-a",
@@ -48,7 +61,7 @@ def sink_claims(
     """Make leases real: ResourceClaims in the host cluster, and their orderly end."""
     from bidplane_streams import commands_sinks  # noqa: PLC0415 - loads the Kubernetes client
 
-    commands_sinks.sink_claims(kafka, kubeconfig, market, metrics_port)
+    commands_sinks.sink_claims(_address(kafka), kubeconfig, market, metrics_port)
 
 
 @sink.command("clusters")
@@ -59,7 +72,7 @@ def sink_clusters(
     """Give agents registered with --cluster a control plane of their own."""
     from bidplane_streams import commands_sinks  # noqa: PLC0415
 
-    commands_sinks.sink_clusters(kafka, clusters_dir, metrics_port)
+    commands_sinks.sink_clusters(_address(kafka), clusters_dir, metrics_port)
 
 
 @sink.command("nodes")
@@ -70,7 +83,7 @@ def sink_nodes(
     """Show leases in agents' clusters as nodes and devices; run their pods in the host cluster."""
     from bidplane_streams import commands_sinks  # noqa: PLC0415
 
-    commands_sinks.sink_nodes(kafka, kubeconfig, market, clusters_dir, metrics_port)
+    commands_sinks.sink_nodes(_address(kafka), kubeconfig, market, clusters_dir, metrics_port)
 
 
 @source.command("inventory")
@@ -81,4 +94,4 @@ def source_inventory(
     """Publish the devices of the host cluster's ResourceSlices as supply."""
     from bidplane_streams import commands_sinks  # noqa: PLC0415
 
-    commands_sinks.source_inventory(kafka, kubeconfig, market, metrics_port)
+    commands_sinks.source_inventory(_address(kafka), kubeconfig, market, metrics_port)

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from bidplane_agents.errors import BadInput
 from bidplane_streams.market import clearing, pricing
 from bidplane_topics import codec, errors, instances
 
@@ -41,5 +42,4 @@ def clear(
 
 
 def _fail(sentence: str) -> NoReturn:
-    typer.echo(f"error: {sentence}", err=True)
-    raise typer.Exit(2)
+    raise BadInput(sentence)

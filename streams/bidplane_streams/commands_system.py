@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import pathlib
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -23,12 +22,12 @@ import typer
 
 from bidplane_agents import connection, operator, profiles, topology
 from bidplane_agents import errors as agent_errors
-from bidplane_streams import given_servers, system_ready
+from bidplane_agents.commands import output
+from bidplane_streams import detached, given_servers, system_ready
 from bidplane_streams.embedded import directory, errors, ports, system
 from bidplane_topics import codec, money, registry
 
 CLI = (sys.executable, "-m", "bidplane_agents.cli")
-DETACH_TIMEOUT_S = 300.0
 PORT_NAMES = ("worker", "sink-claims", "sink-clusters", "sink-nodes", "source-inventory")
 
 
@@ -174,6 +173,7 @@ def up(
     """Run the whole system on this machine until Ctrl-C."""
     if kubeconfig is not None and not kubeconfig.is_file():
         _fail(2, f"--kubeconfig {kubeconfig}: no such file: name your host cluster's kubeconfig")
+    _refuse_second(dir_.absolute())
     plan = Plan(directory=dir_, nodes=nodes, workers=workers, kafka=kafka, kubeconfig=kubeconfig)
     # A server that is still starting is no news: what fails for good is told in one line.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -191,10 +191,19 @@ def up(
         raise typer.Exit(130) from None
 
 
+def _refuse_second(path: pathlib.Path) -> None:
+    """Before a word is said of starting."""
+    if directory.Directory(path).holder() is not None:
+        _fail(
+            2, f"a system already runs in {path}: see `bidplane status --dir {path}`, stop it with "
+            f"`bidplane down --dir {path}`, or name another --dir",
+        )  # fmt: skip
+
+
 async def _serve(plan: Plan, agents: int, *, as_json: bool) -> None:
     begun = time.monotonic()
     console = rich.console.Console(stderr=True)
-    async with running(plan, console.print) as served:
+    async with running(plan, lambda text: console.print(text, soft_wrap=True)) as served:
         await _register_examples(served, agents)
         state = directory.Directory(served.directory).status() or {}
         typer.echo(codec.pretty(state) if as_json else _addresses(served))
@@ -233,28 +242,11 @@ def _addresses(served: Running) -> str:
 def _detached(plan: Plan, agents: int, *, as_json: bool) -> None:
     """Start `up` as a process of its own and wait until it is ready."""
     home = directory.Directory(plan.directory.absolute())
-    if home.holder() is not None:
-        _fail(2, f"a system already runs in {home.path}: see `bidplane status --dir {home.path}`")
     argv = [*CLI, "up", "--dir", str(home.path), "--nodes", str(plan.nodes), "--workers",
             str(plan.workers), "--agents", str(agents)]  # fmt: skip
     argv += ["--kafka", plan.kafka] if plan.kafka else []
     argv += ["--kubeconfig", str(plan.kubeconfig)] if plan.kubeconfig else []
-    (home.path / "logs").mkdir(parents=True, exist_ok=True)
-    log = home.path / "logs" / "up.log"
-    with log.open("ab") as out:
-        child = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-        )
-    deadline = time.monotonic() + DETACH_TIMEOUT_S
-    while not (state := home.state() or {}).get("ready"):
-        if child.poll() is not None:
-            said = [line for line in log.read_text().splitlines() if line.startswith("error: ")]
-            why = said[-1].removeprefix("error: ") if said else "it ended while starting"
-            _fail(child.returncode or 4, f"{why} (its log: {log})")
-        if time.monotonic() > deadline:
-            child.terminate()
-            _fail(4, f"not ready within {DETACH_TIMEOUT_S:.0f} s: see {log}")
-        time.sleep(0.2)
+    state = detached.start(argv, home, output.note)
     typer.echo(
         codec.pretty(state) if as_json else f"ready: see `bidplane status --dir {home.path}`"
     )
@@ -291,5 +283,5 @@ def status(dir_: Dir = pathlib.Path(".bidplane"), as_json: AsJson = False) -> No
 
 
 def _fail(code: int, sentence: str) -> NoReturn:
-    typer.echo(f"error: {sentence}", err=True)
+    typer.echo(f"bidplane: {sentence}", err=True)
     raise typer.Exit(code)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import sys
+import time
 
 from aiokafka.errors import KafkaError
 
@@ -23,6 +24,7 @@ EXIT_SETTINGS = 2
 _FIRST_PAUSE_S = 0.2
 _LAST_PAUSE_S = 5.0
 _ATTEMPT_S = 5.0
+_SAY_EVERY_S = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ def worker() -> None:
     try:
         settings = settings_module.load(os.environ)
     except SettingsRefused as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"bidplane: {error}\n")
         raise SystemExit(EXIT_SETTINGS) from error
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -47,10 +49,11 @@ def worker() -> None:
 
 
 async def _until_ready(settings: settings_module.Settings) -> None:
-    """Wait for Kafka with growing pauses, saying so once; then for the topics that Faust reads."""
-    pause_s = _FIRST_PAUSE_S
+    """Wait for Kafka with growing pauses, saying so now and then; then for Faust's topics."""
+    pause_s, said_s = _FIRST_PAUSE_S, -_SAY_EVERY_S
     while not await _answers(settings.kafka):
-        if pause_s == _FIRST_PAUSE_S:
+        if time.monotonic() - said_s >= _SAY_EVERY_S:
+            said_s = time.monotonic()
             log.warning("Kafka at %s does not answer: trying until it does", settings.kafka)
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, _LAST_PAUSE_S)

@@ -22,14 +22,13 @@ async def check(kafka: str | None, kubeconfig: pathlib.Path | None) -> None:
     """Ask each server that was given one question.
 
     Raises:
-        BadInput: the kubeconfig is none, its user is refused, or the cluster is too old.
+        BadInput: the address or the kubeconfig is none, its user is refused, or the cluster is too
+            old.
         Unreachable: a server does not answer.
     """
     if kafka is not None:
-        host, _, port = kafka.rpartition(":")
-        if not host or not port.isdigit():
-            raise agent_errors.BadInput(f"--kafka {kafka}: give HOST:PORT, for example broker:9092")
-        async with connection.Connection(kafka).administered():
+        given = connection.addresses("--kafka ", kafka)
+        async with connection.Connection(given).administered():
             pass
     if kubeconfig is not None:
         await _check_cluster(kubeconfig)

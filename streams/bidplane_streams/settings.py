@@ -13,10 +13,11 @@ from typing import Final
 
 import msgspec
 
+from bidplane_agents import connection
+from bidplane_agents import errors as agent_errors
 from bidplane_streams.errors import SettingsRefused
 
 LANES: Final = ("accounts", "markets", "router")
-_ADDRESS: Final = re.compile(r"^[^:,\s]+:\d{1,5}$")
 _NAME: Final = re.compile(r"^[A-Za-z0-9._-]{1,100}$")
 _PORT_MAX: Final = 65_535
 _HOUR_S: Final = 3600
@@ -56,12 +57,10 @@ def load(environ: Mapping[str, str]) -> Settings:
 
 
 def _addresses(text: str) -> str:
-    for address in text.split(","):
-        if _ADDRESS.match(address) is None:
-            raise SettingsRefused(
-                f"BIDPLANE_KAFKA={text!r}: write HOST:PORT, or several with commas"
-            )
-    return text
+    try:
+        return connection.addresses("BIDPLANE_KAFKA=", text)
+    except agent_errors.BadInput as error:
+        raise SettingsRefused(str(error)) from error
 
 
 def _name(setting: str, text: str) -> str:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 import sinks_world
@@ -138,6 +139,22 @@ def test_a_kill_and_a_restart_change_no_object(running: Running, name: str) -> N
     time.sleep(2 * SETTLE_S)
     assert running.processes[name].code is None
     assert running.picture() == before
+
+
+def test_a_pending_lease_writes_nothing(running: Running) -> None:
+    """Until it is awarded no sink writes an object for a lease; then it stands like any other."""
+    world = running.world
+    award = world.award(("node-000", "gpu-7"), agent=AGENT)
+    soon = award.awarded_at_ms + 60_000
+    pending = msgspec.structs.replace(
+        award, state="pending", bind_by_ms=0, pending_until_ms=soon
+    )  # fmt: skip
+    time.sleep(SETTLE_S)
+    before = running.picture()
+    world.lease(pending)
+    time.sleep(2 * SETTLE_S)
+    assert running.picture() == before
+    world.ended(world.bound(award))
 
 
 NEED_KUBECONFIG = [name for name in commands_sinks.SINKS if name != "clusters"]

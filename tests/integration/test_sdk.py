@@ -91,19 +91,6 @@ async def test_an_agent_keeps_its_keys(world: World, profile: profiles.Profile) 
     assert more.cluster
 
 
-async def test_markets_take_the_lowest_free_partition_until_none_is_left(world: World) -> None:
-    """A market is one partition; a name or a partition is never given twice."""
-    async with operator.Operator(world.connection) as hand:
-        with pytest.raises(BadInput, match="window_ms"):
-            await hand.create_market({"market": "pool-q", "window_ms": 1})
-        made = [await hand.create_market({"market": f"pool-{n}"}) for n in "wxyz"]
-        with pytest.raises(BadInput, match="exists already"):
-            await hand.create_market({"market": "pool-w"})
-        with pytest.raises(BadInput, match="all 4 market partitions are taken"):
-            await hand.create_market({"market": "pool-q"})
-    assert [market.partition for market in made] == [0, 1, 2, 3]
-
-
 async def test_a_bid_is_signed_and_stands_on_its_tenants_partition(
     world: World, profile: profiles.Profile
 ) -> None:

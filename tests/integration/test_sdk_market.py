@@ -135,6 +135,41 @@ async def test_a_bid_is_won_bound_used_and_given_back(installation: Installation
     assert "hold no such lease" in await installation.bidplane("release", bound["lease_id"], code=3)
 
 
+async def test_a_bid_has_a_receipt_that_leads_to_the_published_root(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """Kept in a file it is sound offline and beside the round; with another price it is not."""
+    bought = await installation.bidplane(
+        "bid", "--market", "pool-a", "--shape", "1", "--minutes", "1", "--value", "1.25",
+        "--wait", "--json",
+    )  # fmt: skip
+    bid, kept = orjson.loads(bought)["bid_id"], tmp_path / "receipt.json"
+    await installation.bidplane("receipt", bid, "--out", str(kept))
+    check = ("audit", "--receipt", str(kept))
+    verdict = orjson.loads(await installation.bidplane(*check, "--json"))
+    assert (verdict["sound"], verdict["agent"]) == (True, AGENT)
+    (order,) = [one for one in verdict["orders"] if one["bid_id"] == bid]
+    assert (order["fate"], order["value_micros"]) == ("won", 1_250_000)
+    kafka_named = ("--kafka", installation.environ["BIDPLANE_KAFKA"])
+    assert "the published round has the same root" in await installation.bidplane(
+        *check, *kafka_named
+    )
+    window = ("--window", str(verdict["window"]), "--market", "pool-a", "--json")
+    assert orjson.loads(await installation.bidplane("receipt", *window))["root"] == verdict["root"]
+    kept.write_text(kept.read_text().replace("1250000", "1250001"))
+    assert (await installation.run(*BIDPLANE, *check)).code == 5
+
+
+async def test_a_quote_answers_before_a_bid(installation: Installation) -> None:
+    """One agent alone sees the reserve and no price; an unknown market is bad input."""
+    asked = ("quote", "--market", "pool-a", "--shape", "2", "--minutes", "10")
+    (quote,) = orjson.loads(await installation.bidplane(*asked, "--json"))
+    assert quote["rounds"] == quote["hidden"] + quote["full"] > 0
+    assert "the reserve is" in await installation.bidplane(*asked)
+    line = await installation.bidplane("quote", "--market", "nowhere", *asked[3:], code=2)
+    assert "has closed no round" in line
+
+
 async def test_agent_and_ledger_agree_on_the_balance(installation: Installation) -> None:
     """What the agent was told is what the ledger adds up to."""
     own = orjson.loads(await installation.bidplane("balance", "--json"))
@@ -149,7 +184,7 @@ async def test_a_bid_for_nothing_that_exists_is_refused(installation: Installati
         "bid", "--market", "pool-a", "--shape", "1", "--minutes", "1", "--value", "1",
         "--select", "productName=B300", "--wait", code=3,
     )  # fmt: skip
-    assert "No pool of this market matches" in line
+    assert "`bidplane market pools`" in line
     line = await installation.bidplane(
         "bid", "--market", "nowhere", "--shape", "1", "--minutes", "1", "--value", "1", "--wait",
         code=3,
@@ -194,6 +229,71 @@ async def test_following_ends_quietly_at_ctrl_c(installation: Installation) -> N
         _, err = await child.communicate()
     assert first["kind"] == "registered"
     assert (child.returncode, err) == (130, b"")
+
+
+async def test_an_organisation_gives_no_more_than_it_has(installation: Installation) -> None:
+    """Its tenants and their agents are paid from its account; beyond it a grant is refused."""
+    run = installation.bidplane
+    await run("org", "register", "acme", "--credits", "10", "--decay", "10%/day")
+    await run("tenant", "register", "lab", "--org", "acme")
+    await run("grant", "lab", "4", "--wait")
+    await run("agent", "register", "lab/one", "--credits", "2", "--refill", "1/day")
+    await paid(installation, "lab", 4)
+    await paid(installation, "lab/one", 2)
+    await paid(installation, "org:acme", 4)
+    line = await run("grant", "lab", "5", "--wait", code=3)
+    assert "organisation/acme holds 4000000 micro-credits" in line
+    assert "never changes" in await run("tenant", "register", "research", "--org", "acme", code=2)
+    assert "refills nobody" in await run(
+        "tenant", "register", "lab", "--org", "acme", "--refill", "1/day", code=2
+    )
+
+
+async def paid(made: Installation, account: str, amount: int) -> None:
+    """Wait until the ledger shows that many credits."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while True:
+            found = orjson.loads(await made.bidplane("balance", account, "--ledger", "--json"))
+            if found["available_micros"] == amount * 1_000_000:
+                return
+
+
+async def balance(installation: Installation, account: str, wanted: int | None = None) -> int:
+    """What an account has by the ledger, once nothing of it is held and it is what is wanted."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while True:
+            told = orjson.loads(
+                await installation.bidplane("balance", account, "--ledger", "--json")
+            )
+            available = int(told["available_micros"])
+            if not told["held_micros"] and wanted in (None, available):
+                return available
+
+
+async def test_a_lease_is_sold_from_agent_to_agent(installation: Installation) -> None:
+    """Offered, accepted and bound: the devices and the price change hands, the rest comes back."""
+    run, buyer = installation.bidplane, "lab/buyer"
+    await run("agent", "register", buyer, "--credits", "10")
+    bought = orjson.loads(await run(
+        "bid", "--market", "pool-a", "--shape", "2", "--minutes", "10", "--value", "3.50",
+        "--wait", "--json",
+    ))  # fmt: skip
+    before = await balance(installation, AGENT), await balance(installation, buyer)
+    offer = ("offer", bought["lease_id"], "--price", "2.50", "--to")
+    gone = (await run(*offer, "lab/nobody")).strip()
+    offer_id = orjson.loads(await run(*offer, buyer, "--json"))["offer_id"]
+    assert "No such offer" in await run("accept", gone, "--agent", buyer, "--wait", code=3)
+    taken = orjson.loads(await run("accept", offer_id, "--agent", buyer, "--wait", "--json"))
+    assert (taken["kind"], taken["devices"]) == ("bound", bought["devices"])
+    assert taken["ends_at_ms"] < bought["ends_at_ms"] + 60_000
+    assert "already ending" in await run(
+        "accept", offer_id, "--agent", buyer, "--wait", code=3
+    )  # fmt: skip
+    await balance(installation, AGENT, before[0] + 2_500_000)
+    await balance(installation, buyer, before[1] - 2_500_000)
+    assert "next: Nothing" in await run("why", bought["bid_id"])
+    await run("release", taken["lease_id"], "--agent", buyer)
+    assert "all promises kept" in await run("audit")
 
 
 async def test_the_log_obeys_the_contract_and_the_audit_passes(installation: Installation) -> None:

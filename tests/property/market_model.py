@@ -20,6 +20,7 @@ Slot = tuple[str, str, int]
 _SPAN = {"1g": 1, "2g": 2, "3g": 4, "4g": 4}
 GENESIS = "0" * 64
 AFTER = {
+    "pending": {"awarded", "ending"},
     "awarded": {"bound", "ending"}, "bound": {"notice", "ending"}, "notice": {"ending"},
     "ending": {"ended"}, "ended": set[str](),
 }  # fmt: skip
@@ -37,8 +38,9 @@ def slots_of(device: LeasedDevice) -> set[Slot]:
 class Model:
     """Follows one market's records."""
 
-    def __init__(self) -> None:
-        """Nothing seen yet."""
+    def __init__(self, *, sells_leaving: bool = False) -> None:
+        """Nothing seen yet. ``sells_leaving``: devices may be sold while their holders end."""
+        self.sells_leaving = sells_leaving
         self.placed: dict[str, orders.OrderPlaced] = {}
         self.leases: dict[str, LeaseChanged] = {}
         self.taken: dict[Slot, str] = {}
@@ -69,13 +71,16 @@ class Model:
     def _lease(self, lease: LeaseChanged) -> None:
         before = self.leases.get(lease.lease_id)
         if before is None:
-            assert lease.state == "awarded"
-            self._award(lease)
+            assert lease.state in ("awarded", "pending")
+            assert lease.state == "awarded" or self.sells_leaving or lease.bought_from
+            if lease.bought_from:
+                self._bought(lease, self.leases[lease.bought_from])
+            else:
+                self._award(lease)
         elif lease.state == "ended":
-            for device in lease.devices:
-                self.fresh.add((device.node, device.parent or device.name))
-                for slot in slots_of(device):
-                    assert self.taken.pop(slot) == lease.lease_id
+            self._leave(lease)
+        if lease.state == "awarded":
+            self._take(lease)
         if before is not None:
             assert lease.state in AFTER[before.state], "a step that no lease takes"
             assert lease.epoch == before.epoch + (lease.state == "ending")
@@ -94,22 +99,43 @@ class Model:
         for device in lease.devices:
             key = (device.node, device.parent or device.name)
             assert lease.epoch > self.epochs.get(key, 0), "an epoch stood still"
-            assert key not in self.fresh, "sold in the window in which it came free"
+            frozen = key not in self.fresh or self.sells_leaving
+            assert frozen, "sold in the window in which it came free"
+
+    def _bought(self, lease: LeaseChanged, sold: LeaseChanged) -> None:
+        """The seller's lease is ending, and the buyer's is no more than what is left of it."""
+        assert (sold.state, sold.cause, lease.state) == ("ending", "transferred", "pending")
+        assert lease.epoch > sold.epoch
+        assert lease.devices == sold.devices
+        assert 0 < lease.duration_ms <= sold.duration_ms
+        assert lease.price_micros <= sold.price_micros
+
+    def _take(self, lease: LeaseChanged) -> None:
+        """An awarded lease is the only one whose claims may stand."""
+        assert lease.bind_by_ms > 0
+        for device in lease.devices:
             for slot in slots_of(device):
                 assert slot not in self.taken, "sold twice"
                 self.taken[slot] = lease.lease_id
 
+    def _leave(self, lease: LeaseChanged) -> None:
+        """A lease that never was awarded has nothing to give back."""
+        for device in lease.devices:
+            self.fresh.add((device.node, device.parent or device.name))
+            for slot in slots_of(device) if lease.bind_by_ms else ():
+                assert self.taken.pop(slot) == lease.lease_id
+
     def _settled(self, event: Settled, accounts: int) -> None:
         self.seq[accounts] += 1
         assert event.seq == self.seq[accounts]
-        if event.cause in ("voided", "ended"):
+        if event.cause in ("voided", "ended", "sold"):
             self.lease_ends[event.lease_id] += 1
             assert self.lease_ends[event.lease_id] == 1
             assert event.refund_micros <= self.leases[event.lease_id].price_micros
             return
         self.settled[event.bid_id] += 1
         assert self.settled[event.bid_id] == 1
-        assert event.charge_micros == 0 or event.cause == "won"
+        assert event.charge_micros == 0 or event.cause in ("won", "bought")
 
     def _outcome(self, event: OutcomeReported) -> None:
         self.told[event.outcome_id] += 1

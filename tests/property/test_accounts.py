@@ -22,7 +22,6 @@ from bidplane_topics.outcomes import TERMINAL_BID_KINDS
 AGENTS = (("t", "a"), ("t", "b"), ("u", "a"))
 MARKETS = {"m": 0, "n": 1}
 AMOUNTS = st.one_of(st.integers(1, 500), st.sampled_from((1, 7, 2**53 - 1)))
-SYSTEM = (ledger.TREASURY, ledger.REVENUE)
 RARELY = st.sampled_from((False,) * 9 + (True,))
 WHO = st.sampled_from(range(len(AGENTS)))
 
@@ -69,7 +68,7 @@ class Accounts(RuleBasedStateMachine):
         self.told[entry.entry_id] += 1
         self.folded[entry.debit] -= entry.amount_micros
         self.folded[entry.credit] += entry.amount_micros
-        assert self.folded[entry.debit] >= 0 or entry.debit in SYSTEM
+        assert self.folded[entry.debit] >= 0 or entry.debit in ledger.MAY_BE_NEGATIVE
 
     @initialize(registered=st.integers(0, 3).map(lambda few: 3 - few), money=AMOUNTS)
     def begin(self, registered: int, money: int) -> None:
@@ -109,6 +108,18 @@ class Accounts(RuleBasedStateMachine):
         self.give(
             agents.RefillSet(tenant=tenant, agent=name, amount_micros=amount, period_ms=period_ms)
         )
+
+    @rule(who=WHO, amount=st.integers(0, 50), period_ms=st.sampled_from((1000, 7777)),
+          decay=st.sampled_from((0, 1, 100, 1000)), payer=st.sampled_from(("treasury", "tenant")),
+          of_tenant=RARELY)  # fmt: skip
+    def budget(
+        self, who: int, amount: int, period_ms: int, decay: int, payer: str, *, of_tenant: bool
+    ) -> None:
+        """Money that comes and goes by the clock, for an agent or its tenant."""
+        tenant, name = AGENTS[who]
+        whose = {"tenant": tenant} if of_tenant else {"tenant": tenant, "agent": name}
+        source = {} if of_tenant else {"source": payer}
+        self.give(builders.budget(amount, period_ms, decay, **whose, **source))
 
     @rule(who=WHO, number=st.integers(0, 12), value=AMOUNTS, levels=st.integers(0, 4),
           market=st.sampled_from(("m", "m", "n", "n", "x")), late=RARELY, replay=RARELY,

@@ -16,12 +16,14 @@ DEPTH = 7
 SLOT_MS = 1000
 GRACE_MS = 2000
 FEE_MICROS = 30
+PENDING_MS = 4000
 # What a lease may hear: (what, whether with the epoch of its award, of its end, or of neither).
 REPORTS = ("bound", "failed", "released")
 EPOCHS = (0, 1, 2, 3)
-ORDERS = ("release", "node_lost")
+ORDERS = ("release", "node_lost", "moved up")
 STEPS_MS = (1, 3000, 12_500)
 LEGAL = {
+    "pending": {"awarded", "ending"},
     "awarded": {"bound", "ending"},
     "bound": {"notice", "ending"},
     "notice": {"ending"},
@@ -51,6 +53,8 @@ def _after(walk: Walk, event: tuple[str, int]) -> Walk:
     after: LeaseChanged | None = None
     if what == "time":
         after = leases.due(lease, now_ms, GRACE_MS)
+    elif what == "moved up":
+        after = leases.awarded(lease, now_ms + 5000)
     elif what == "bound":
         after = leases.bound(lease, now_ms, number)
     elif what == "failed":
@@ -87,7 +91,9 @@ def _check_step(before: LeaseChanged, after: LeaseChanged, now_ms: int) -> None:
 def _reached(depth: int) -> set[Walk]:
     """Every walk of ``depth`` events, equal ones merged: the future depends on nothing else."""
     start = builders.lease()
-    seen = {Walk(start, start.awarded_at_ms, 0, freed=False)}
+    until_ms = start.awarded_at_ms + PENDING_MS
+    waiting = builders.lease(state="pending", bind_by_ms=0, pending_until_ms=until_ms)
+    seen = {Walk(one, one.awarded_at_ms, 0, freed=False) for one in (start, waiting)}
     frontier = seen
     for _ in range(depth):
         frontier = {_after(walk, event) for walk in frontier for event in _events()} - seen
@@ -99,10 +105,21 @@ REACHED = _reached(DEPTH)
 
 
 def test_every_state_is_reached() -> None:
-    """Walks of seven events visit all five states and every cause of an end."""
+    """Walks of seven events visit all six states and every cause of an end."""
     assert {walk.lease.state for walk in REACHED} == set(LEGAL)
     causes = {walk.lease.cause for walk in REACHED} - {""}
-    assert causes == {"expired", "released", "bind_timeout", "bind_failed", "node_lost"}
+    assert causes == {
+        "expired", "released", "pending_timeout", "bind_timeout", "bind_failed", "node_lost",
+    }  # fmt: skip
+
+
+def test_claims_may_stand_from_the_award_on() -> None:
+    """A lease occupies its devices from its award to its release, and a pending one never did."""
+    for walk in REACHED:
+        lease = walk.lease
+        never = lease.state == "pending" or (lease.pending_until_ms > 0 and not lease.bind_by_ms)
+        assert leases.occupies(lease) == (not never and lease.state != "ended")
+        assert not (never and lease.bound_at_ms)
 
 
 def test_a_lease_that_ends_is_settled_once() -> None:

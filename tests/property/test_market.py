@@ -56,6 +56,7 @@ class Market(RuleBasedStateMachine):
         self.seq = 0
         self.alive_at_ms = 0
         self.new_nodes: set[str] = set()
+        self.declared_as: dict[str, Any] = {}
 
     @property
     def state(self) -> MarketState:
@@ -75,12 +76,17 @@ class Market(RuleBasedStateMachine):
         self.changelog |= rows
         self.model.read(said)
 
-    @initialize(rules=st.sampled_from(("greedy", "uniform", "pay-as-bid")), fee=st.integers(0, 50))
-    def begin(self, rules: str, fee: int) -> None:
+    @initialize(
+        rules=st.sampled_from(("greedy", "uniform", "pay-as-bid")), fee=st.integers(0, 50),
+        pending_ms=st.sampled_from((0, 2500, 9000)),
+    )  # fmt: skip
+    def begin(self, rules: str, fee: int, pending_ms: int) -> None:
         """A market with some nodes, on sale from the second window."""
+        self.declared_as = {"stale_after_ms": 5000, "pending_ms": pending_ms}
+        self.model.sells_leaving = pending_ms > 0
         self.give(
             builders.market(
-                rule=rules, release_fee_micros=fee, reserve_micros=1, stale_after_ms=5000
+                rule=rules, release_fee_micros=fee, reserve_micros=1, **self.declared_as
             )
         )
         for name in ("n0", "n2", "n3"):
@@ -100,7 +106,8 @@ class Market(RuleBasedStateMachine):
         said = self.feed.close(after_ms)
         assert builders.wire(said) == builders.wire(self.shadow.close(after_ms))
         self.after(said)
-        awarded = [one for one in builders.events(said, LeaseChanged) if one.state == "awarded"]
+        changed = builders.events(said, LeaseChanged)
+        awarded = [one for one in changed if one.state in ("pending", "awarded")]
         stale = self.feed.now_ms - self.alive_at_ms > 5000
         assert not (stale and awarded), "sold while the sink was silent"
         for lease in awarded:
@@ -203,7 +210,7 @@ class Market(RuleBasedStateMachine):
         self.close(1000)
         assert len(self.state.book) == 0
         if back:
-            self.give(builders.market(stale_after_ms=5000))
+            self.give(builders.market(**self.declared_as))
 
     @rule()
     def restart(self) -> None:

@@ -18,7 +18,8 @@ from bidplane_topics.ledger import Origin
 
 START_MS = 1_700_000_000_000
 ACCOUNTS_INPUTS = (
-    registry.MARKETS, registry.AGENTS, registry.ACCOUNTS, registry.SETTLEMENTS, registry.BIDS,
+    registry.MARKETS, registry.AGENTS, registry.ACCOUNTS, registry.TRANSIT, registry.SETTLEMENTS,
+    registry.BIDS,
 )  # fmt: skip
 MARKETS_INPUTS = (registry.MARKETS, registry.SUPPLY, registry.REPORTS, registry.ORDERS)
 
@@ -147,7 +148,9 @@ class AccountsLane(Lane):
             keys = {key: self.state.public_key(key) for key in self.state.keys._rows}
             known = {key: raw for key, raw in keys.items() if raw is not None}
             key_id = envelope.verify(topic.name, value, record.headers, known)
-            return SignedCommands(codec.decode(topic, value), key_id)
+            return SignedCommands(
+                codec.decode(topic, value), key_id, envelope.seal_of(record.headers)
+            )
         except envelope.Refused as refused:
             self.bury(record, refused.reason)
         except ContractError:

@@ -117,6 +117,17 @@ def raise_price(event: dict[str, Any]) -> None:
         pool["price_micros"] += 1
 
 
+def raise_ask(event: dict[str, Any]) -> None:
+    """One shape's ask in a pool that shows any, one higher."""
+    asks = next(pool["asks"] for pool in event["pools"].values() if pool.get("asks"))
+    asks[min(asks)] += 1
+
+
+def shows_asks(event: dict[str, Any]) -> bool:
+    """Rounds in which enough agents took part."""
+    return any(pool.get("asks") for pool in event["pools"].values())
+
+
 def overcharge(records: Records, rng: random.Random) -> Records | None:
     """A winner pays more than it bid, and ledger, lease and outcome all agree to it."""
     at = pick(records, rng, registry.SETTLEMENTS, has(cause="won"))
@@ -254,6 +265,19 @@ def hide_node(records: Records, rng: random.Random) -> Records | None:
     ]  # fmt: skip
 
 
+def hide_grant(records: Records, rng: random.Random) -> Records | None:
+    """Money came to an agent, and no record of a grant says why: one alone may be a repetition."""
+    moved = {body(one)["reference"] for one in records if one.topic == registry.LEDGER.name}
+    at = pick(records, rng, registry.ACCOUNTS, lambda event: event.get("grant_id") in moved)
+    if at is None:
+        return None
+    grant = body(records[at])["grant_id"]
+    return [
+        one for one in records
+        if one.topic != registry.ACCOUNTS.name or body(one).get("grant_id") != grant
+    ]  # fmt: skip
+
+
 def hide_binding(records: Records, rng: random.Random) -> Records | None:
     """All that made a lease bound is gone."""
     at = pick(records, rng, registry.LEASES, has(state="bound"))
@@ -320,6 +344,7 @@ MUTANTS: dict[str, Mutant] = {
     "forge a round's previous root": alter(R.ROUNDS, put(previous_root="1" * 64)),
     "forge a round's beacon": alter(R.ROUNDS, put(beacon="1" * 64)),
     "change a round's price by one": alter(R.ROUNDS, raise_price),
+    "change a round's ask by one": alter(R.ROUNDS, raise_ask, shows_asks),
     "change a round's revenue by one": alter(R.ROUNDS, add("revenue_micros", 1)),
     "change a round's inputs": alter(R.ROUNDS, lambda e: add(R.ORDERS.name, 1)(e["inputs"])),
     "close a round later": alter(R.ROUNDS, add("closed_at_ms", 1)),
@@ -337,9 +362,24 @@ MUTANTS: dict[str, Mutant] = {
     "change a lease's price": alter(R.LEASES, add("price_micros", 1)),
     "hide a report of binding": hide_binding,
     "hide a node": hide_node,
-    "hide a grant": drop(R.ACCOUNTS, has(type="credit_granted")),
-    "grant more": alter(R.ACCOUNTS, add("amount_micros", 1), has(type="credit_granted")),
+    "hide a grant": hide_grant,
+    "grant more":  # what a grant of the same id says later counts for nothing
+        alter(R.ACCOUNTS, add("amount_micros", 1), has(grant_id="agent-1-0", amount_micros=60_000)),
     "refill more": alter(R.ACCOUNTS, add("amount_micros", 1), has(type="refill_set")),
+    "decay more":
+        alter(R.ACCOUNTS, add("decay_permille", 50), has(type="budget_set", organisation="acme")),
+    "decay one micro-credit more": alter(R.LEDGER, add("amount_micros", 1), has(kind="decay")),
+    "hide a decay": drop(R.LEDGER, has(kind="decay")),
+    "drop a transfer": drop(R.TRANSIT, has(type="credit_sent")),
+    "repeat a transfer": repeat(R.TRANSIT, has(type="credit_sent")),
+    "send more than was paid": alter(R.TRANSIT, add("amount_micros", 1), has(type="credit_sent")),
+    "return more than was sent":
+        alter(R.TRANSIT, add("amount_micros", 1), has(type="credit_returned")),
+    "hide a return": drop(R.TRANSIT, has(type="credit_returned")),
+    "credit a transfer twice": repeat(R.LEDGER, has(kind="transit", debit="transit")),
+    "fund an organisation more":
+        alter(R.ACCOUNTS, add("amount_micros", 1), has(type="organisation_funded")),
+    "leave an organisation": alter(R.AGENTS, put(organisation=""), has(tenant="guild", agent=None)),
     "hide a bid": drop(R.BIDS, lambda e: bool(e.get("commands")) and "place" in e["commands"][0]),
     "break a signature": break_signature,
     "hide a dead letter": hide_dead_letter,

@@ -18,12 +18,14 @@ from bidplane_topics import (
     bids,
     codec,
     envelope,
+    ids,
     markets,
     registry,
     reports,
     supply,
 )
 from simulation.audit_lanes import AccountsLane, Broker, MarketsLane
+from simulation.audit_treasury import ENTITLEMENTS, Treasury
 
 PARTITIONS = 2
 MARKETS = ("alpha", "beta")
@@ -67,6 +69,7 @@ class World:
         self.markets = [MarketsLane(self.broker, one) for one in range(PARTITIONS)]
         self.bidders: list[Bidder] = []
         self.silent_until_ms = 0
+        self.treasury = Treasury(self.broker, seed)
         self._found(rule)
 
     # -- the set-up
@@ -91,6 +94,7 @@ class World:
             tenant=first.tenant, agent=first.name, amount_micros=700, period_ms=1500
         )
         self.broker.write(registry.ACCOUNTS, first.partition, refill)
+        self.treasury.begin()
         self._lanes()
 
     def _declare(self, partition: int, reserve: int) -> None:
@@ -99,6 +103,7 @@ class World:
             rule="greedy" if partition == 0 else self.rule,  # type: ignore[arg-type]
             window_ms=WINDOW_MS, slot_ms=500, reserve_micros=reserve, bind_deadline_ms=2500,
             grace_ms=1200, stale_after_ms=4000, release_fee_micros=50,
+            pending_ms=(0, 2200)[partition], entitlements=ENTITLEMENTS,
         )  # fmt: skip
         self.broker.write(registry.MARKETS, 0, declared)
 
@@ -151,6 +156,7 @@ class World:
                 self._pass(self.random.randrange(1, 120))
                 self._bid(self.random.choice(self.bidders))
                 self._mishap()
+                self.treasury.step()
                 for lane in self.accounts:
                     lane.run()
             self._pass(self.random.randrange(100, 400))
@@ -198,6 +204,10 @@ class World:
             return bids.Command(release=bids.Release(lease_id=self._some_lease(bidder)))
         if draw < 0.18:
             return bids.Command(accept=bids.Accept(offer_id="none"))
+        if draw < 0.3:
+            return bids.Command(offer=self._offer(bidder))
+        if draw < 0.65 and (offered := self._offered_to(bidder)):
+            return bids.Command(accept=bids.Accept(offer_id=self.random.choice(offered)))
         return bids.Command(place=self._place())
 
     def _some_lease(self, bidder: Bidder) -> str:
@@ -205,12 +215,40 @@ class World:
             row.lease.lease_id for lane in self.markets for row in lane.state.leases.values()
             if row.lease.agent == bidder.name
         ]  # fmt: skip
-        return self.random.choice(mine) if mine else "l0"
+        return self.random.choice(mine) if mine and self.random.random() < 0.95 else "l0"
+
+    def _offer(self, bidder: Bidder) -> bids.Offer:
+        """To somebody, mostly of something that is held, at a price that may be too much."""
+        other = self.random.choice(self.bidders)
+        rows = [row.lease for lane in self.markets for row in lane.state.leases.values()]
+        mine = [one for one in rows if one.agent == bidder.name and one.state == "bound"]
+        longest = max(mine, key=lambda one: one.ends_at_ms, default=None)
+        lease = self._some_lease(bidder)
+        if longest is not None and self.random.random() < 0.7:
+            lease = longest.lease_id
+        price = self.random.choice((0, 300, 300, 300, 2000, 10**9))
+        to = ids.agent_id(other.tenant, other.name) if self.random.random() < 0.95 else "nobody"
+        return bids.Offer(lease_id=lease, to=to, price_micros=price)
+
+    def _offered_to(self, bidder: Bidder) -> list[str]:
+        """The offers to the bidder that stand, or all that were made lately, gone ones too."""
+        me = ids.agent_id(bidder.tenant, bidder.name)
+        rows = [row for lane in self.markets for row in lane.state.leases.values()]
+        standing = [row.offer.offer_id for row in rows if row.offer and row.offer.to == me]
+        if standing and self.random.random() < 0.8:
+            return standing
+        made = [
+            codec.decode(registry.OUTCOMES, one.value) for one in self.broker.records[-300:]
+            if one.topic == registry.OUTCOMES.name
+        ]  # fmt: skip
+        return [
+            one.offer_id for one in made if one.kind == "offered" and one.evidence["to"] == me
+        ]  # fmt: skip
 
     def _place(self) -> bids.Place:
         draw, now_ms = self.random.random(), self.broker.now_ms
         market = self.random.choice(MARKETS) if draw > 0.03 else "nowhere"
-        duration = self.random.choice((500, 900, 1500, 3000))
+        duration = self.random.choice((500, 900, 1500, 3000, 8000))
         rest = now_ms + 2500 if self.random.random() < 0.2 else 0
         later = now_ms + 1500 if self.random.random() < 0.1 else 0
         if self.random.random() < 0.25:
@@ -312,6 +350,8 @@ class World:
             else:
                 event = reports.LeaseBound(**about)
         elif lease.state == "ending":
+            if self.random.random() < 0.4:  # pods that take their time
+                return
             event = reports.LeaseReleased(**about)
         if event is not None:
             self.broker.write(registry.REPORTS, partition, event)

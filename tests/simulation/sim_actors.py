@@ -17,6 +17,8 @@ from simulation.sim_log import Log
 TENANTS = {"red": 0, "blue": 0, "green": 1}
 NAMES = tuple((tenant, f"a{n}") for tenant in TENANTS for n in range(3))
 MARKETS = {"m": 0, "n": 1}
+# One market sells devices that are still being given back.
+PENDING_MS = {"m": 0, "n": 5000}
 SHAPES = ("1g", "1g", "2g", "3g", "4g", "1", "1", "1", "2", "2", "4", "8", "16")
 NODES: dict[str, dict[str, Any]] = {
     "n0": {"gpus": 8}, "n1": {"gpus": 8}, "n2": {"gpus": 4, "mig": True},
@@ -33,6 +35,12 @@ class Operator:
 
     def begin(self, now_ms: int) -> None:
         """Everyone and everything that there is at the start."""
+        home = agents.OrganisationRegistered(organisation="o", partition=1)
+        self.log.append(registry.AGENTS, 1, home, now_ms)
+        self.log.append(registry.AGENTS, 0, builders.tenant("gold", 0, "o"), now_ms)
+        self.log.append(
+            registry.ACCOUNTS, 1, builders.budget(5000, 1100, 90, organisation="o"), now_ms
+        )
         for tenant, partition in TENANTS.items():
             self.log.append(registry.AGENTS, partition, builders.tenant(tenant, partition), now_ms)
         for number, (tenant, name) in enumerate(NAMES):
@@ -48,7 +56,7 @@ class Operator:
             market, MARKETS[market], reserve_micros=self.dice.choice((0, 1, 5)),
             rule=self.dice.choice(("greedy", "greedy", "uniform", "pay-as-bid")),
             window_ms=self.dice.choice((500, 1000)), release_fee_micros=3,
-            stale_after_ms=15_000,
+            stale_after_ms=15_000, pending_ms=PENDING_MS[market],
         )  # fmt: skip
         self.log.append(registry.MARKETS, 0, event, now_ms)
 
@@ -63,7 +71,9 @@ class Operator:
         """Money and new rules, rarely."""
         roll = self.dice.randrange(1000)
         tenant, name = self.dice.choice(NAMES)
-        if roll < 60:
+        if 100 <= roll < 120:
+            self.allot(now_ms)
+        elif roll < 60:
             self.grant(tenant, name, self.dice.randrange(1, 2_000_000), now_ms)
         elif roll < 64:
             event = agents.RefillSet(
@@ -73,6 +83,15 @@ class Operator:
             self.log.append(registry.ACCOUNTS, TENANTS[tenant], event, now_ms)
         elif roll < 67:
             self.declare(self.dice.choice(tuple(MARKETS)), now_ms)
+
+    def allot(self, now_ms: int) -> None:
+        """The organisation of one partition gives to the tenant of the other, or to a stranger."""
+        self.grants += 1
+        event = builders.allotted(
+            self.grants % 4000, tenant=("gold", "red", "gold")[self.grants % 3],
+            grant_id=f"o{self.grants}",
+        )  # fmt: skip
+        self.log.append(registry.ACCOUNTS, 1, event, now_ms)
 
     def remove(self, market: str, now_ms: int) -> None:
         """No more rounds."""
@@ -161,8 +180,9 @@ class Sink:
 class Bidder:
     """One agent: bids, cancels, releases, and repeats itself."""
 
-    def __init__(self, log: Log, number: int, dice: random.Random) -> None:
-        """``number`` names the agent and its key."""
+    def __init__(self, log: Log, number: int, dice: random.Random, board: list[str]) -> None:
+        """``number`` names the agent and its key; ``board`` is where all pin their offers."""
+        self.board = board
         self.log, self.number, self.dice = log, number, dice
         self.tenant, self.name = NAMES[number]
         self.sequence = 0
@@ -197,13 +217,31 @@ class Bidder:
             self.offset += 1
             if outcome.kind == "won" and outcome.agent == self.name:
                 self.leases = [*self.leases[-2:], outcome.lease_id]
+            elif outcome.kind == "offered" and outcome.agent == self.name:
+                self.board[:] = [*self.board[-20:], outcome.offer_id]
 
-    def _part(self, now_ms: int) -> bids.Place | bids.Cancel | bids.Release:
-        roll = self.dice.randrange(10)
+    def _part(
+        self, now_ms: int
+    ) -> bids.Place | bids.Cancel | bids.Release | bids.Offer | bids.Accept:
+        me = f":{ids.agent_id(self.tenant, self.name)}:"
+        mine = [one for one in self.board if me in one]
+        if mine and self.dice.randrange(2) == 0:
+            if self.dice.randrange(4):
+                self.board.remove(mine[-1])
+            return bids.Accept(offer_id=mine[-1])
+        roll = self.dice.randrange(12)
         if roll == 0:
             return bids.Cancel(bid_id=self.dice.choice([*self.bids, "nothing"]))
         if roll == 1:
             return bids.Release(lease_id=self.dice.choice([*self.leases, "nothing"]))
+        if roll == 10:
+            return bids.Offer(
+                lease_id=self.dice.choice([*self.leases[-1:] * 6, *self.leases, "nothing"]),
+                to=ids.agent_id(*self.dice.choice(NAMES)),
+                price_micros=self.dice.choice((0, 7, 5000, 5000, 2**53 - 1)),
+            )  # fmt: skip
+        if roll == 11:
+            return bids.Accept(offer_id=self.dice.choice([*self.board, "nothing"]))
         return self._place(now_ms)
 
     def _place(self, now_ms: int) -> bids.Place:

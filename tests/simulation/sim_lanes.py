@@ -97,7 +97,8 @@ class AccountsLane(Lane[state.AccountsState]):
     """Applies what is there, a few records at a time."""
 
     topics = (
-        registry.MARKETS, registry.AGENTS, registry.ACCOUNTS, registry.SETTLEMENTS, registry.BIDS,
+        registry.MARKETS, registry.AGENTS, registry.ACCOUNTS, registry.TRANSIT,
+        registry.SETTLEMENTS, registry.BIDS,
     )  # fmt: skip
 
     def new_state(self) -> state.AccountsState:

@@ -39,7 +39,7 @@ def test_the_worlds_meet_every_fate() -> None:
         kinds |= world.kinds()
     assert kinds >= {
         "won", "lost", "refused", "cancelled", "expired", "bound", "notice", "ending", "ended",
-        "voided", "replayed", "declined",
+        "voided", "replayed", "declined", "offered", "transferred",
     }  # fmt: skip
 
 

@@ -11,10 +11,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from bidplane_streams.market import admission, leases, market, pools, requests, rounds, rows
+from bidplane_streams.market import (
+    admission,
+    leases,
+    market,
+    pools,
+    requests,
+    rounds,
+    rows,
+    transfers,
+)
 from bidplane_streams.market.account_turn import AccountTurn
 from bidplane_streams.market.effects import SignedCommands
+from bidplane_topics import ids
 from bidplane_topics.leases import LeaseChanged
+from bidplane_topics.rejections import Rejection
 from simulation.world import World
 
 TICKS = 500
@@ -36,8 +47,8 @@ def freed_at_the_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pools, "_held", lambda *_: False)
     build = pools.build
 
-    def blind(nodes: Any, uses: Any, sellable: Any, listed: Any) -> Any:
-        return build(nodes, type(uses)("use", pools.DeviceUse), sellable, listed)
+    def blind(nodes: Any, uses: Any, sellable: Any, *more: Any) -> Any:
+        return build(nodes, type(uses)("use", pools.DeviceUse), sellable, *more)
 
     patch.setattr(pools, "build", blind)
 
@@ -46,10 +57,10 @@ def unfrozen_supply(patch: pytest.MonkeyPatch) -> None:
     """A device that is sold in the window in which it came free."""
     build = pools.build
 
-    def thawed(nodes: Any, uses: Any, sellable: Any, listed: Any) -> Any:
+    def thawed(nodes: Any, uses: Any, sellable: Any, *more: Any) -> Any:
         for name, node in nodes.items():
             sellable.put(name, pools.free_now(node, uses))
-        return build(nodes, uses, sellable, listed)
+        return build(nodes, uses, sellable, *more)
 
     patch.setattr(pools, "build", thawed)
 
@@ -116,11 +127,64 @@ def hidden_change(patch: pytest.MonkeyPatch) -> None:
         () if table.name == "use" else CHANGES(table)))  # fmt: skip
 
 
+def stands_before_its_turn(patch: pytest.MonkeyPatch) -> None:
+    """A lease on devices that others still hold, awarded without a wait."""
+    patch.setattr(market.MarketState, "leaving_from", lambda *_: ())
+
+
+def waits_for_nobody(patch: pytest.MonkeyPatch) -> None:
+    """A bought lease that is awarded with the first release of any lease on its devices."""
+    move_up = market.Turn.move_up
+
+    def eager(turn: market.Turn, left: LeaseChanged) -> None:
+        for row in list(turn.state.leases.values()):
+            if row.lease.state == "pending":
+                turn.keep(row, replace(row.lease, state="awarded", bind_by_ms=turn.now_ms + 1))
+        move_up(turn, left)
+
+    patch.setattr(market.Turn, "move_up", eager)
+
+
+def seller_paid_twice(patch: pytest.MonkeyPatch) -> None:
+    """A sale that is settled when it is accepted, and again when it is bound."""
+    transfer = transfers._transfer
+
+    def early(turn: market.Turn, event: Any, row: Any) -> None:
+        transfer(turn, event, row)
+        bought = turn.state.leases[ids.lease_id(event.market, event.bid_id)]
+        assert bought.sale is not None
+        transfers.completed(turn, bought, bought.sale)
+        turn.state.leases.put(bought.lease.lease_id, bought)
+
+    patch.setattr(transfers, "_transfer", early)
+
+
+def price_kept(patch: pytest.MonkeyPatch) -> None:
+    """An acceptance that comes too late and never gets its hold back."""
+
+    def silent(turn: market.Turn, event: Any) -> None:
+        row = turn.state.leases.get(event.lease_id)
+        reason = transfers._problem(turn, event, row) if row else Rejection.LEASE_ENDED
+        if row is None or reason is not None:
+            turn.decline(event, reason or Rejection.LEASE_ENDED, offer_id=event.offer_id)
+        else:
+            transfers._transfer(turn, event, row)
+
+    patch.setattr(transfers, "accepted", silent)
+
+
+def paid_for_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A seller that is paid though the buyer's lease never stood."""
+    patch.setattr(transfers, "fell_through", lambda turn, sale, row, *_: transfers.completed(
+        turn, row, sale))  # fmt: skip
+
+
 CHANGES = rows.Rows.changes
 MUTANTS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     epoch_stands_still, refund_of_everything, freed_at_the_end, unfrozen_supply,
     any_release_will_do, twice_ended, credit_without_cover, replays_believed, forgotten_book,
-    settled_twice, hidden_change,
+    settled_twice, hidden_change, stands_before_its_turn, waits_for_nobody, seller_paid_twice,
+    price_kept, paid_for_nothing,
 )  # fmt: skip
 
 

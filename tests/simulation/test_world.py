@@ -26,7 +26,7 @@ def test_every_bid_and_lease_comes_to_an_end(seed: int) -> None:
     seen = {kind.partition(":")[0] for kind in told["outcomes"]}
     assert seen >= {
         "refused", "replayed", "held", "won", "lost", "cancelled", "expired", "declined",
-        "settled", "bound", "notice", "ending", "voided", "ended",
+        "settled", "bound", "notice", "ending", "voided", "ended", "offered", "transferred",
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ if __name__ == "__main__":
 
 import builders
 from bidplane_streams.market import invariants, ledger, rounds
-from bidplane_topics import bids, ids, orders, registry
+from bidplane_topics import bids, ids, orders, registry, transit
 from bidplane_topics.ledger import LedgerPosted
 from bidplane_topics.outcomes import TERMINAL_BID_KINDS
 from property.market_model import Model
@@ -41,7 +41,10 @@ class World:
         self.now_ms = builders.T0_MS
         self.operator = actors.Operator(self.log, dice)
         self.inventory = actors.Inventory(self.log, dice)
-        self.bidders = [actors.Bidder(self.log, n, dice) for n in range(len(actors.NAMES))]
+        board: list[str] = []
+        self.bidders = [
+            actors.Bidder(self.log, n, dice, board) for n in range(len(actors.NAMES))
+        ]  # fmt: skip
         self.sinks = [actors.Sink(self.log, market, dice) for market in actors.MARKETS]
         # Luck of their own: a crash in one lane must not change what others do.
         self.accounts = [
@@ -52,7 +55,7 @@ class World:
             MarketsLane(self.log, n, random.Random(seed * 10 + 5 + n), crash_permille)
             for n in range(2)
         ]  # fmt: skip
-        self.models = [Model() for _ in self.markets]
+        self.models = [Model(sells_leaving=ms > 0) for ms in actors.PENDING_MS.values()]
         self.operator.begin(self.now_ms)
 
     def run(self, ticks: int) -> None:
@@ -108,13 +111,15 @@ class World:
             assert {lease.state for lease in model.leases.values()} <= {"ended"}
         assert self.terminal() == Counter(self.verified())
         self.check_ledger()
+        self.check_transit()
 
     def terminal(self) -> Counter[str]:
         """How many terminal outcomes every bid has."""
         found: Counter[str] = Counter()
         for partition in range(2):
             for outcome, _ in self.log.read(registry.OUTCOMES, partition, 0):
-                found[outcome.bid_id] += outcome.kind in TERMINAL_BID_KINDS
+                bid = outcome.kind in TERMINAL_BID_KINDS and not outcome.offer_id
+                found[outcome.bid_id] += bid
         return +found
 
     def verified(self) -> list[str]:
@@ -144,10 +149,23 @@ class World:
                 assert isinstance(entry, LedgerPosted)
                 folded[entry.debit] -= entry.amount_micros
                 folded[entry.credit] += entry.amount_micros
-                assert folded[entry.debit] >= 0 or entry.debit in (ledger.TREASURY, ledger.REVENUE)
+                assert folded[entry.debit] >= 0 or entry.debit in ledger.MAY_BE_NEGATIVE
             balances = {name: row.micros for name, row in lane.state.balances.items()}
             assert balances == {name: folded[name] for name in balances}
             assert sum(folded.values()) == 0
+
+    def check_transit(self) -> None:
+        """What organisations sent has arrived or come back, each transfer once."""
+        under_way = [lane.state.balances.get(ledger.TRANSIT) for lane in self.accounts]
+        assert not sum(row.micros for row in under_way if row is not None)
+        ends: Counter[str] = Counter()
+        sent = 0
+        for partition in range(2):
+            for event, _ in self.log.read(registry.TRANSIT, partition, 0):
+                sent += isinstance(event, transit.CreditSent)
+            for entry, _ in self.log.read(registry.LEDGER, partition, 0):
+                ends[entry.reference] += entry.kind == "transit" and entry.debit == ledger.TRANSIT
+        assert (+ends).total() == len(+ends) == sent
 
     def summary(self) -> dict[str, Any]:
         """What happened, in figures."""

@@ -199,7 +199,7 @@ def test_an_agents_open_orders_are_bounded() -> None:
         (builders.signed(1, bids.Cancel(bid_id="x")), "declined", Rejection.UNKNOWN_BID),
         (builders.signed(1, bids.Release(lease_id="x")), "declined", Rejection.UNKNOWN_LEASE),
         (builders.signed(1, bids.Offer(lease_id="x", to="t/b", price_micros=1)), "declined",
-         Rejection.UNSUPPORTED),
+         Rejection.UNKNOWN_LEASE),
         (builders.signed(1, bids.Cancel(bid_id="x"), expires_at_ms=1), "declined",
          Rejection.EXPIRED),
         (builders.signed(1, bids.Offer(lease_id="x", to="t/b", price_micros=1), expires_at_ms=1),

@@ -84,3 +84,32 @@ def test_kafka_out_of_reach_exits_4_in_time(capsys: pytest.CaptureFixture[str]) 
     out, err = capsys.readouterr()
     assert out == ""
     assert "Kafka" in err
+
+
+def test_an_empty_file_is_no_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 2, and what to name instead."""
+    (tmp_path / "empty").touch()
+    assert command.run("", as_json=False, load=str(tmp_path / "empty")) == 2
+    assert "the file is empty: name a file that --save wrote" in capsys.readouterr().err
+
+
+def test_progress_is_a_line_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    """However many rounds there are, a person reads the first word and then the newest."""
+    now_s = [0.0]
+    progress = command.Progress(lambda: now_s[0])
+    for number in range(70):
+        now_s[0] = number / 10
+        progress.say(f"round {number}")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["audit: round 0", "audit: round 30", "audit: round 60"]
+
+
+def test_the_last_line_counts_the_broken_promises(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each broken one has its first record above, and the sum names them."""
+    assert command.run("", as_json=False, load=_file(tmp_path, _entry())) == 5
+    out = capsys.readouterr().out
+    broken = [line.split(":")[0].split()[1] for line in out.splitlines() if "BROKEN" in line]
+    assert out.count("  first: ") == len(broken)
+    assert out.endswith(f"{len(broken)} of 6 promises broken: {', '.join(broken)}\n")

@@ -28,7 +28,7 @@ def test_a_saved_log_is_loaded_byte_for_byte(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("", 1), ("{}", 1), ('{"format":"x"}', 1), ("nothing", 1)],
+    [("{}", 1), ('{"format":"x"}', 1), ("nothing", 1)],
 )
 def test_a_file_that_is_no_log_is_named_with_its_line(tmp_path: Path, text: str, line: int) -> None:
     """Whatever is wrong with a file is one sentence with its line."""
@@ -36,6 +36,13 @@ def test_a_file_that_is_no_log_is_named_with_its_line(tmp_path: Path, text: str,
     path.write_text(text)
     with pytest.raises(BadInput, match=f"log:{line}"):
         logs.load(path)
+
+
+def test_an_empty_file_is_no_log(tmp_path: Path) -> None:
+    """It says so, and what to name instead."""
+    (tmp_path / "log").touch()
+    with pytest.raises(BadInput, match="log: the file is empty"):
+        logs.load(tmp_path / "log")
 
 
 def test_a_broken_record_is_named_with_its_line(tmp_path: Path) -> None:

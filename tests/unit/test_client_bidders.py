@@ -121,8 +121,25 @@ def test_a_story_is_a_bid_with_its_lease() -> None:
 
 def test_a_story_says_what_to_do_next() -> None:
     """A refusal that may pass is told apart from one that cannot."""
-    passing = history.story("b", [told("refused", reason="no_funds")])
+    passing = history.story("b", [told("refused", reason="expired")])
     lasting = history.story("b", [told("refused", reason="unsupported")])
     assert "may succeed later" in passing.next_step
     assert "cannot succeed" in lasting.next_step
     assert history.story("x", []).outcomes == ()
+
+
+@pytest.mark.parametrize(
+    ("reason", "command"),
+    [
+        ("no_matching_pool", "`bidplane market pools`"),
+        ("shape_not_sold", "`bidplane market pools`"),
+        ("below_reserve", "`bidplane quote`"),
+        ("unknown_market", "`bidplane market list`"),
+        ("no_funds", "`bidplane grant`"),
+    ],
+)
+def test_a_refusal_that_asks_for_a_deed_names_it(reason: str, command: str) -> None:
+    """What waiting would not mend is answered with a command."""
+    story = history.story("b", [told("refused", reason=reason)])
+    assert command in story.next_step
+    assert "later" not in story.next_step

@@ -57,18 +57,37 @@ def test_an_alternative_is_one_word() -> None:
         ({"shape": "3"}, "shape '3': there are 1g"),
         ({"minutes": 0}, "must be above 0"),
         ({"minutes": -1}, "minutes"),
-        ({"minutes": "soon"}, "minutes"),
+        ({"minutes": "x"}, "minutes 'x': write minutes as a number"),
         ({"value": "0"}, "worth something"),
         ({"value": 3.5}, "as text"),
         ({"market": "Pool A"}, "market"),
-        ({"minutes": 100_000}, "duration_ms"),
+        ({"minutes": 100_000}, "at most 30d"),
+        ({"market": "Ä"}, "lower-case letters"),
     ],
 )
 def test_a_wrong_part_is_named(wrong: dict[str, object], said: str) -> None:
     """Before anything is signed."""
     right: dict[str, object] = {"market": "m", "shape": "1", "minutes": 1, "value": "1"}
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises((BadInput, ContractError), match=said):
         placing.rigid(**{**right, **wrong})  # type: ignore[arg-type]
+
+
+def test_a_shared_selector_is_every_alternatives() -> None:
+    """What an alternative says of an attribute itself wins."""
+    shared = placing.parse_selector(["architecture=Hopper", "memory=80Gi"])
+    plain = placing.parse_alternative("1g:5m", shared)
+    own = placing.parse_alternative("1:5m:architecture=Ampere", shared)
+    assert plain.selector == {"architecture": "Hopper", "memory": "80Gi"}
+    assert own.selector == {"architecture": "Ampere", "memory": "80Gi"}
+
+
+@pytest.mark.parametrize(("count", "mode"), [(17, "rigid"), (2, "elastic")])
+def test_too_many_alternatives_are_counted_in_plain_words(count: int, mode: str) -> None:
+    """The number given and the number allowed, without the names of the wire."""
+    ways = (placing.parse_alternative("1:5m"),) * count
+    with pytest.raises(BadInput, match=f"^{count} alternatives: ") as caught:
+        placing.checked(market="m", mode=mode, value_micros=1, alternatives=ways)
+    assert "$" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["a", "=b", "a>b", "a>=x", "a>=1.5", ""])
@@ -88,7 +107,7 @@ def test_half_an_alternative_is_refused(text: str) -> None:
 def test_levels_are_a_range() -> None:
     """One number counts from one."""
     assert placing.parse_levels("4") == (1, 4)
-    for wrong in ("", "a", "1..", "-1..2", "1...2", "1 2"):
+    for wrong in ("", "a", "1..", "-1..2", "1...2", "1 2", "0..2", "3..2", "65"):
         with pytest.raises(BadInput):
             placing.parse_levels(wrong)
 

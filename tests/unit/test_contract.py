@@ -76,7 +76,8 @@ def test_exported_schemas_are_todays() -> None:
 
 def test_export_writes_only_what_changed(tmp_path: Path) -> None:
     """A second export changes nothing; a README without the markers is refused."""
-    assert len(schemas.export(tmp_path)) == len(schemas.documents())
+    assert len(schemas.export(tmp_path)) == len(schemas.documents()) + 1
+    assert schemas.table() in (tmp_path / "README.md").read_text()
     assert schemas.export(tmp_path) == []
     (tmp_path / "README.md").write_text("no markers")
     with pytest.raises(BadInput, match="lacks the lines"):
@@ -162,6 +163,14 @@ def test_verify_names_file_line_and_field(tmp_path: Path, line: str, said: str) 
     with pytest.raises(BadInput, match=said) as caught:
         samples.verify_file(file)
     assert str(file) in str(caught.value)
+
+
+def test_verify_refuses_a_file_without_samples(tmp_path: Path) -> None:
+    """Nothing checked is not the same as nothing wrong."""
+    file = tmp_path / "empty.jsonl"
+    file.write_text("\n")
+    with pytest.raises(BadInput, match="holds no sample records"):
+        samples.verify_file(file)
 
 
 def test_verify_refuses_a_forged_sample(tmp_path: Path) -> None:

@@ -53,8 +53,15 @@ async def test_a_kafka_that_does_not_answer_is_unreachable(closed_port: int) -> 
         await given_servers.check(f"127.0.0.1:{closed_port}", None)
 
 
-@pytest.mark.parametrize("address", ["nonsense", ":9092", "host:"])
+@pytest.mark.parametrize("address", ["nonsense", ":9092", "host:", "a:1,b", "::1:9092"])
 async def test_an_address_that_is_none_is_bad_input(address: str) -> None:
     """Exit code 2 and the form that is wanted."""
     with pytest.raises(errors.BadInput, match="HOST:PORT"):
+        await given_servers.check(address, None)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "host:0"])
+async def test_a_port_that_cannot_be_is_bad_input(address: str) -> None:
+    """Exit code 2 and the range, before a client stumbles over it."""
+    with pytest.raises(errors.BadInput, match="1 to 65535"):
         await given_servers.check(address, None)

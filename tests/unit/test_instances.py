@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from bidplane_agents import cli
 from bidplane_streams import commands_clear
 from bidplane_topics import instances
 from bidplane_topics.errors import ContractError
@@ -140,14 +141,15 @@ def test_clear_prints_the_result(
     ],
 )
 def test_clear_refuses_in_one_line(
-    runner: tuple[CliRunner, typer.Typer], tmp_path: pathlib.Path, arguments: list[str],
-    said: str, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path, arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """Bad input ends with exit code 2 and one line on stderr that names the place."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "good.json").write_text(TYPED)
     (tmp_path / "bad.json").write_bytes(changed("slot_ms", 0))
-    done = runner[0].invoke(runner[1], arguments)
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert said in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert cli.run(["clear", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert said in printed.err
+    assert printed.err.count("\n") == 1

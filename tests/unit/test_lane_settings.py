@@ -25,6 +25,7 @@ def test_defaults_run_every_lane() -> None:
     [
         ("BIDPLANE_KAFKA", "localhost"),
         ("BIDPLANE_KAFKA", "a:1,b"),
+        ("BIDPLANE_KAFKA", "a:99999"),
         ("BIDPLANE_APP_ID", "a b"),
         ("BIDPLANE_INSTANCE", "x" * 101),
         ("BIDPLANE_WEB_PORT", "0"),

@@ -154,6 +154,17 @@ def test_what_may_stand_later_waits() -> None:
     assert claims_plan.plan(seen(one, hardware=half), AT_MS) == []
 
 
+def test_a_pending_lease_is_nobodys_work() -> None:
+    """Until a lease is awarded nothing of it is written or said, though its devices are free."""
+    waiting = lease(state="pending", bind_by_ms=0, pending_until_ms=AT_MS + 1000)
+    assert claims_plan.plan(seen(waiting), AT_MS) == []
+    assert claims_plan.plan(seen(waiting), AT_MS + 60_000) == []
+    over = msgspec.structs.replace(waiting, state="ending", epoch=4)
+    step = only(claims_plan.plan(seen(over), AT_MS))
+    assert isinstance(step, claims_plan.Report)
+    assert isinstance(step.event, reports.LeaseReleased)
+
+
 def test_an_ending_goes_fence_pods_devices_word() -> None:
     """Revoke while anything is unfenced or runs, wait while it ends, release, then report."""
     bound = lease(state="bound")

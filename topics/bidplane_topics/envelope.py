@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -89,6 +90,15 @@ def key_of(headers: Headers) -> str:
         Refused: a header is missing, repeated or no ASCII.
     """
     return _signing_headers(headers)[0]
+
+
+def seal_of(headers: Headers) -> str:
+    """Hex SHA-256 of the signature's bytes, which nobody can guess who has not seen the record.
+
+    Raises:
+        Refused: a header is missing, repeated or no base64.
+    """
+    return hashlib.sha256(_signing_headers(headers)[1]).hexdigest()
 
 
 def verify(topic: str, value: bytes, headers: Headers, public_keys: Mapping[str, bytes]) -> str:

@@ -20,7 +20,11 @@ from bidplane_topics.errors import ContractError
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?(?![\s\S])"
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 
+# The same, or nothing: for events that speak of an organisation or of a tenant.
+MaybeName = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN + r"|^(?![\s\S])")]
+
 _NAME = re.compile(NAME_PATTERN)
+ORGANISATION: Final = "org:"
 
 
 def check_name(what: str, text: str) -> str:
@@ -51,6 +55,11 @@ def split_agent(agent_id: str) -> tuple[str, str]:
 def agent_id(tenant: str, agent: str) -> str:
     """An agent's id: ``tenant/name``."""
     return f"{tenant}/{agent}"
+
+
+def organisation_id(organisation: str) -> str:
+    """An organisation's id: ``org:name``, which no tenant and no agent can be called."""
+    return f"{ORGANISATION}{organisation}"
 
 
 def bid_id(tenant: str, agent: str, key_id: str, sequence: int, index: int) -> str:

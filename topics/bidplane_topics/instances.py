@@ -37,12 +37,13 @@ class InstancePool(_Strict, frozen=True, kw_only=True):
     reserve_micros: Nat = 0
 
 
-class InstanceAlternative(_Strict, frozen=True, kw_only=True):
-    """A way to serve a bid."""
+class InstanceAlternative(_Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """A way to serve a bid. ``tier``, where it has one, stands in the place of the bid's."""
 
     pool: str
     shape: Shape
     slots: Annotated[int, msgspec.Meta(ge=1, le=2**32)]
+    tier: Annotated[int, msgspec.Meta(ge=0, le=2**31)] | None = None
 
 
 class InstanceBid(_Strict, frozen=True, kw_only=True):
@@ -59,6 +60,11 @@ class InstanceBid(_Strict, frozen=True, kw_only=True):
     level_min: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     level_max: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     alternatives: Annotated[tuple[InstanceAlternative, ...], msgspec.Meta(min_length=1)]
+
+    def tier_of(self, alternative: int) -> int:
+        """The tier in which the bid's alternative of that position is sorted."""
+        own = self.alternatives[alternative].tier
+        return self.tier if own is None else own
 
 
 class Instance(_Strict, frozen=True, kw_only=True):

@@ -8,10 +8,11 @@ from bidplane_topics.event import Count, Event, Millis, Part
 from bidplane_topics.ids import Name
 from bidplane_topics.money import Micros
 
-LeaseState = Literal["awarded", "bound", "notice", "ending", "ended"]
+LeaseState = Literal["pending", "awarded", "bound", "notice", "ending", "ended"]
 EndCause = Literal[
-    "", "expired", "released", "bind_timeout", "bind_failed", "node_lost", "market_removed"
-]
+    "", "expired", "released", "bind_timeout", "bind_failed", "node_lost", "market_removed",
+    "pending_timeout", "transferred",
+]  # fmt: skip
 
 
 class LeasedDevice(Part, frozen=True, kw_only=True):
@@ -39,6 +40,11 @@ class LeasedNode(Part, frozen=True, kw_only=True):
 class LeaseChanged(Event, frozen=True, kw_only=True):
     """The lease's whole state: awarded → bound → notice → ending → ended; all may go to ending.
 
+    A lease on devices that others are still giving back begins as ``pending``: nothing of it may
+    stand in a cluster until it is ``awarded``, by ``pending_until_ms`` at the latest. Its
+    ``bind_by_ms`` is 0 until then, and stays 0 if it never gets there. ``bought_from`` names the
+    lease that it continues, where an agent sold that one.
+
     ``ends_at_ms`` is 0 until bound. ``epoch`` fences: it is 1 + the highest epoch its devices ever
     had, and grows again when the lease starts to end, so a late write of the holder changes
     nothing.
@@ -65,3 +71,5 @@ class LeaseChanged(Event, frozen=True, kw_only=True):
     ends_at_ms: Millis = 0
     grace_until_ms: Millis = 0
     cause: EndCause = ""
+    pending_until_ms: Millis = 0
+    bought_from: str = ""

@@ -1,7 +1,9 @@
 """Money that moved, and the market's instruction to move it.
 
-Every entry balances between two accounts. Accounts are named ``treasury``, ``revenue``,
-``tenant/T``, ``agent/T/A`` (available) and ``hold/T/A``; only treasury and revenue may go negative.
+Every entry balances between two accounts. Accounts are named ``treasury``, ``revenue``, ``expired``
+(what decayed), ``transit`` (on its way between partitions), ``organisation/O``, ``tenant/T``,
+``agent/T/A`` (available) and ``hold/T/A``. Only treasury, revenue and transit may go negative; over
+all partitions transit is what one side of a transfer has still to book.
 """
 
 from __future__ import annotations
@@ -9,11 +11,16 @@ from __future__ import annotations
 from typing import Literal
 
 from bidplane_topics.event import Count, Event, Part
-from bidplane_topics.ids import Name
+from bidplane_topics.ids import MaybeName, Name
 from bidplane_topics.money import Micros
 
-EntryKind = Literal["grant", "refill", "hold", "charge", "unhold", "refund"]
-SettlementCause = Literal["refused", "lost", "won", "cancelled", "expired", "voided", "ended"]
+EntryKind = Literal[
+    "grant", "refill", "hold", "charge", "unhold", "refund", "decay", "transit", "transfer"
+]  # fmt: skip
+SettlementCause = Literal[
+    "refused", "lost", "won", "cancelled", "expired", "voided", "ended", "declined", "bought",
+    "sold",
+]  # fmt: skip
 
 
 class Origin(Part, frozen=True, kw_only=True):
@@ -26,15 +33,20 @@ class Origin(Part, frozen=True, kw_only=True):
 
 
 class LedgerPosted(Event, frozen=True, kw_only=True):
-    """``amount_micros`` moved from ``debit`` to ``credit``. Audits follow ledger order."""
+    """``amount_micros`` moved from ``debit`` to ``credit``. Audits follow ledger order.
+
+    The reference of a refill or decay is the account and the period's end: ``account|until_ms``.
+    ``tenant`` is empty in an entry that concerns an organisation alone.
+    """
 
     entry_id: str
     kind: EntryKind
     debit: str
     credit: str
     amount_micros: Micros
-    tenant: Name
+    tenant: MaybeName
     agent: str
+    organisation: MaybeName = ""
     reference: str
     origin: Origin
     at_ms: Count
@@ -45,6 +57,11 @@ class Settled(Event, frozen=True, kw_only=True):
 
     won: charge ``charge_micros`` from the hold, free the rest. refused, lost, cancelled, expired:
     free the whole hold. voided, ended: give ``refund_micros`` back from revenue; the lease is over.
+
+    A lease that one agent sells to another has two: bought moves ``charge_micros`` from the buyer's
+    hold to transit, and its lease may later get ``refundable_micros`` back at most; sold moves
+    ``paid_micros`` from transit to the seller, whose lease is over. declined: an acceptance came to
+    nothing, free its whole hold.
     """
 
     settlement_id: str
@@ -55,6 +72,8 @@ class Settled(Event, frozen=True, kw_only=True):
     cause: SettlementCause
     charge_micros: Micros = 0
     refund_micros: Micros = 0
+    paid_micros: Micros = 0
+    refundable_micros: Micros = 0
     lease_id: str = ""
     epoch: Count = 0
     source: Count

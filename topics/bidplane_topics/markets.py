@@ -13,6 +13,7 @@ from bidplane_topics.money import Micros
 # Thirty days: a longest time that, added to a clock, stays a number every reader holds exactly.
 Span = Annotated[int, msgspec.Meta(ge=0, le=2_592_000_000)]
 Permille = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Units = Annotated[int, msgspec.Meta(ge=1, le=2**32)]
 
 
 class MarketDeclared(Event, frozen=True, kw_only=True):
@@ -21,7 +22,10 @@ class MarketDeclared(Event, frozen=True, kw_only=True):
     Durations are milliseconds; reserves are micro-credits per unit (a seventh of a GPU) and slot.
     ``fingerprint`` lists the device attributes that tell pools apart. ``device_class`` is meant by
     a selector that names neither a class nor a pool, and is what a round's totals count.
-    ``release_fee_micros`` is kept from the refund of an early release.
+    ``release_fee_micros`` is kept from the refund of an early release. ``entitlements`` are each
+    tenant's floor, in units of the market's own device class (market/README.md, "Floors").
+    Above 0, ``pending_ms`` sells devices whose holders are all leaving, and is how long a winner
+    waits for them at most; 0 sells only what is free.
     """
 
     market: Name
@@ -39,6 +43,8 @@ class MarketDeclared(Event, frozen=True, kw_only=True):
     grace_ms: Span = 10_000
     stale_after_ms: Span = 15_000
     release_fee_micros: Micros = 0
+    entitlements: dict[Name, Units] = {}
+    pending_ms: Span = 0
 
 
 class MarketRemoved(Event, frozen=True, kw_only=True):

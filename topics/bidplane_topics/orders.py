@@ -15,7 +15,11 @@ from bidplane_topics.money import Micros
 
 
 class OrderPlaced(Event, frozen=True, kw_only=True):
-    """An admitted bid. ``value_micros`` is per level if elastic; the hold is value · level_max."""
+    """An admitted bid. ``value_micros`` is per level if elastic; the hold is value · level_max.
+
+    ``seal`` is the hex SHA-256 of the signature over the bid's envelope: the bidder and whoever may
+    read bids or orders know it, nobody else. It salts receipts, so it must not be told further.
+    """
 
     bid_id: str
     tenant: Name
@@ -32,6 +36,7 @@ class OrderPlaced(Event, frozen=True, kw_only=True):
     not_before_ms: Millis = 0
     rest_until_ms: Millis = 0
     alternatives: tuple[Alternative, ...]
+    seal: str = ""
 
 
 class CancelRequested(Event, frozen=True, kw_only=True):
@@ -41,6 +46,39 @@ class CancelRequested(Event, frozen=True, kw_only=True):
     tenant: Name
     agent: Name
     market: Name
+    source: Count
+    seq: Count
+
+
+class OfferMade(Event, frozen=True, kw_only=True):
+    """The holder offers its lease to the agent ``to`` (``tenant/name``) for ``price_micros``.
+
+    A newer offer of the lease takes its place. ``command_id`` is answered by ``offered``.
+    """
+
+    offer_id: str
+    command_id: str
+    lease_id: str
+    bid_id: str
+    tenant: Name
+    agent: Name
+    market: Name
+    to: str
+    price_micros: Micros
+    source: Count
+    seq: Count
+
+
+class OfferAccepted(Event, frozen=True, kw_only=True):
+    """A buyer takes an offer; ``price_micros`` is held for it. ``bid_id`` is its command's id."""
+
+    offer_id: str
+    lease_id: str
+    bid_id: str
+    tenant: Name
+    agent: Name
+    market: Name
+    price_micros: Micros
     source: Count
     seq: Count
 

@@ -8,15 +8,19 @@ from bidplane_topics.event import Count, Event, Millis
 from bidplane_topics.ids import Name
 from bidplane_topics.leases import LeasedDevice
 from bidplane_topics.money import Micros
+from bidplane_topics.receipts import Receipt
 from bidplane_topics.rejections import Rejection
 
 OutcomeKind = Literal[
     "registered", "granted", "refused", "replayed", "held", "won", "lost", "cancelled", "expired",
-    "declined", "settled", "bound", "notice", "ending", "voided", "ended",
+    "declined", "settled", "bound", "notice", "ending", "voided", "ended", "receipt", "offered",
+    "transferred",
 ]  # fmt: skip
 # A bid has exactly one of these. `declined` refuses a command that is no bid; `replayed` refuses a
 # record, not a bid; what follows `won` is the lease's own life, and `settled` tells that money has
-# moved (evidence: available_micros, held_micros).
+# moved (evidence: available_micros, held_micros). `receipt` is about a round, not about one bid:
+# its `bid_id` is empty. `offered` tells the seller its offer's id, and `transferred` that it was
+# taken; the buyer is told `won` under the id of its accept command.
 TERMINAL_BID_KINDS: frozenset[str] = frozenset({"refused", "won", "lost", "cancelled", "expired"})
 
 
@@ -47,3 +51,5 @@ class OutcomeReported(Event, frozen=True, kw_only=True):
     devices: tuple[LeasedDevice, ...] = ()
     ends_at_ms: Millis = 0
     grace_until_ms: Millis = 0
+    receipt: Receipt | None = None
+    offer_id: str = ""

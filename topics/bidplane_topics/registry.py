@@ -21,6 +21,7 @@ from bidplane_topics import (
     rounds,
     supply,
     telemetry,
+    transit,
 )
 from bidplane_topics.errors import UnknownTopic
 
@@ -70,17 +71,26 @@ MARKETS: Final = Topic(
     doc="Markets, their partitions and rules.",
 )  # fmt: skip
 AGENTS: Final = Topic(
-    name=_name("agents"), key="tenant or tenant/agent", partitioned_by="tenant",
-    events=(agents.TenantRegistered, agents.AgentRegistered),
+    name=_name("agents"), key="org:organisation, tenant or tenant/agent", partitioned_by="tenant",
+    events=(agents.TenantRegistered, agents.AgentRegistered, agents.OrganisationRegistered),
     writers="operator", readers="accounts lane, clusters sink", retention_ms=FOREVER,
     compacted=True,
-    doc="Tenants with their partitions; agents with their keys.",
+    doc="Organisations and tenants with their partitions; agents with their keys.",
 )  # fmt: skip
 ACCOUNTS: Final = Topic(
-    name=_name("accounts"), key="grant id or tenant/agent", partitioned_by="tenant",
-    events=(agents.CreditGranted, agents.RefillSet),
+    name=_name("accounts"), key="grant id or the account's id", partitioned_by="tenant",
+    events=(
+        agents.CreditGranted, agents.RefillSet, agents.BudgetSet, agents.OrganisationFunded,
+        agents.CreditAllotted,
+    ),
     writers="operator", readers="accounts lane", retention_ms=FOREVER,
-    doc="Money given and refills set.",
+    doc="Money given, refills and decay set.",
+)  # fmt: skip
+TRANSIT: Final = Topic(
+    name=_name("transit"), key="transfer id", partitioned_by="tenant",
+    events=(transit.CreditSent, transit.CreditReturned),
+    writers="accounts lane", readers="accounts lane, auditors", retention_ms=FOREVER,
+    doc="Credit on its way from an organisation to a tenant, and what comes back.",
 )  # fmt: skip
 BIDS: Final = Topic(
     name=_name("bids"), key="tenant/agent", partitioned_by="tenant",
@@ -90,7 +100,10 @@ BIDS: Final = Topic(
 )  # fmt: skip
 ORDERS: Final = Topic(
     name=_name("orders"), key="bid id or lease id", partitioned_by="market",
-    events=(orders.OrderPlaced, orders.CancelRequested, orders.ReleaseRequested),
+    events=(
+        orders.OrderPlaced, orders.CancelRequested, orders.ReleaseRequested, orders.OfferMade,
+        orders.OfferAccepted,
+    ),
     writers="accounts lane", readers="markets lane, auditors", retention_ms=180 * DAY_MS,
     doc="Bids after admission, with money held for them.",
 )  # fmt: skip
@@ -154,8 +167,8 @@ USAGE: Final = Topic(
 )  # fmt: skip
 
 TOPICS: Final[tuple[Topic, ...]] = (
-    MARKETS, AGENTS, ACCOUNTS, BIDS, ORDERS, SUPPLY, REPORTS, ROUNDS, LEASES, SETTLEMENTS, LEDGER,
-    OUTCOMES, TELEMETRY, USAGE,
+    MARKETS, AGENTS, ACCOUNTS, TRANSIT, BIDS, ORDERS, SUPPLY, REPORTS, ROUNDS, LEASES, SETTLEMENTS,
+    LEDGER, OUTCOMES, TELEMETRY, USAGE,
 )  # fmt: skip
 
 # State of the lanes: rows of their own, opaque to others.
@@ -173,7 +186,7 @@ CHANGELOGS: Final = (ACCOUNTS_CHANGELOG, MARKETS_CHANGELOG)
 
 # Whoever cannot decode or verify a record of these writes it to NAME.dlq, same partition.
 DEAD_LETTERED: Final[tuple[Topic, ...]] = (
-    MARKETS, AGENTS, ACCOUNTS, BIDS, ORDERS, SUPPLY, REPORTS, SETTLEMENTS, TELEMETRY,
+    MARKETS, AGENTS, ACCOUNTS, TRANSIT, BIDS, ORDERS, SUPPLY, REPORTS, SETTLEMENTS, TELEMETRY,
 )  # fmt: skip
 
 ALLOCATIONS_RETENTION_MS: Final = 28 * DAY_MS

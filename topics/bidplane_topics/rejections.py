@@ -30,6 +30,7 @@ class Rejection(enum.StrEnum):
     UNKNOWN_MARKET = "unknown_market"
     UNKNOWN_BID = "unknown_bid"
     UNKNOWN_LEASE = "unknown_lease"
+    UNKNOWN_OFFER = "unknown_offer"
     NO_FUNDS = "no_funds"
     TOO_MANY_ORDERS = "too_many_orders"
     # -- the order: judged by the markets lane
@@ -39,18 +40,21 @@ class Rejection(enum.StrEnum):
     NO_MATCHING_POOL = "no_matching_pool"
     SHAPE_NOT_SOLD = "shape_not_sold"
     BELOW_RESERVE = "below_reserve"
+    LEASE_NOT_BOUND = "lease_not_bound"
     LEASE_ENDED = "lease_ended"
     # -- the clearing
     SUPPLY_STALE = "supply_stale"
     NO_CAPACITY = "no_capacity"
     OUTBID = "outbid"
     # -- the lease
+    PENDING_TIMEOUT = "pending_timeout"
     BIND_TIMEOUT = "bind_timeout"
     BIND_FAILED = "bind_failed"
     NODE_LOST = "node_lost"
+    SALE_FAILED = "sale_failed"
 
 
-def is_transient(reason: Rejection) -> bool:  # noqa: C901, PLR0911 - one exhaustive match
+def is_transient(reason: Rejection) -> bool:  # noqa: C901, PLR0911, PLR0912 - one exhaustive match
     """Whether the same bid, signed anew, may succeed later."""
     match reason:
         case Rejection.OVERSIZED | Rejection.UNSIGNED | Rejection.FORGED | Rejection.MALFORMED:
@@ -65,7 +69,9 @@ def is_transient(reason: Rejection) -> bool:  # noqa: C901, PLR0911 - one exhaus
             return True
         case Rejection.UNKNOWN_BID | Rejection.UNKNOWN_LEASE | Rejection.LEASE_ENDED:
             return False
-        case Rejection.NO_FUNDS | Rejection.TOO_MANY_ORDERS:
+        case Rejection.UNKNOWN_OFFER:
+            return False
+        case Rejection.NO_FUNDS | Rejection.TOO_MANY_ORDERS | Rejection.LEASE_NOT_BOUND:
             return True
         case Rejection.SUPPLY_STALE | Rejection.NO_CAPACITY | Rejection.OUTBID:
             return True
@@ -74,6 +80,8 @@ def is_transient(reason: Rejection) -> bool:  # noqa: C901, PLR0911 - one exhaus
         case Rejection.NO_MATCHING_POOL | Rejection.SHAPE_NOT_SOLD | Rejection.BELOW_RESERVE:
             return True
         case Rejection.BIND_TIMEOUT | Rejection.BIND_FAILED | Rejection.NODE_LOST:
+            return True
+        case Rejection.PENDING_TIMEOUT | Rejection.SALE_FAILED:
             return True
         case _:
             assert_never(reason)
@@ -94,21 +102,25 @@ _SENTENCES: dict[Rejection, str] = {
     Rejection.UNKNOWN_MARKET: "No such market: see `bidplane market list`.",
     Rejection.UNKNOWN_BID: "No such order of yours is in a book: it is settled or never was.",
     Rejection.UNKNOWN_LEASE: "You hold no such lease.",
-    Rejection.NO_FUNDS: "Nothing is available on your account: see `bidplane balance`.",
+    Rejection.UNKNOWN_OFFER: "No such offer to you stands: ask the holder for its newest offer.",
+    Rejection.NO_FUNDS: "Nothing is available, or less than the offer costs: `bidplane balance`.",
     Rejection.TOO_MANY_ORDERS: "You have 4,096 open orders: wait for them, or cancel some.",
     Rejection.MARKET_REMOVED: "The market was removed before the order could be cleared.",
     Rejection.VALUE_TOO_LARGE: "The value is beyond what the market can compare (2^42).",
     Rejection.TOO_LONG: "Every alternative lasts longer than the market allows.",
-    Rejection.NO_MATCHING_POOL: "No pool of this market matches a selector of the bid.",
+    Rejection.NO_MATCHING_POOL: "No pool meets a selector of the bid: see `bidplane market pools`.",
     Rejection.SHAPE_NOT_SOLD: "No matching pool could hold the shape even when empty.",
     Rejection.BELOW_RESERVE: "The value is below the reserve of every matching pool.",
+    Rejection.LEASE_NOT_BOUND: "The lease does not stand yet: accept again when it is bound.",
     Rejection.LEASE_ENDED: "The lease was already ending when the request was applied.",
     Rejection.SUPPLY_STALE: "The sink of this market was silent, so nothing was sold.",
     Rejection.NO_CAPACITY: "No free devices could hold the shape in this window.",
     Rejection.OUTBID: "Bids of higher value per unit took the devices.",
+    Rejection.PENDING_TIMEOUT: "The last holder did not leave in time; you were refunded in full.",
     Rejection.BIND_TIMEOUT: "The claims did not stand in time; you were refunded in full.",
     Rejection.BIND_FAILED: "The claims could not be made; you were refunded in full.",
     Rejection.NODE_LOST: "The node was lost; the unused part was refunded.",
+    Rejection.SALE_FAILED: "The buyer's lease never stood; the unused part was refunded.",
 }  # fmt: skip
 
 

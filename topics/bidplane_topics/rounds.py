@@ -8,7 +8,12 @@ from bidplane_topics.money import Micros
 
 
 class PoolRound(Part, frozen=True, kw_only=True):
-    """One pool in one round: units are sevenths of a GPU; the price per unit and slot, or 0."""
+    """One pool in one round: units are sevenths of a GPU; the price per unit and slot, or 0.
+
+    ``asks``: by shape, the price per unit and slot at which one more copy would have been won; a
+    shape that no money would have got is left out, and so are all where few agents took part.
+    ``facts`` are the attributes that all devices of the pool share.
+    """
 
     units_offered: Count
     units_sold: Count
@@ -16,14 +21,18 @@ class PoolRound(Part, frozen=True, kw_only=True):
     price_micros: Micros
     reserve_micros: Micros
     scarcity_permille: Count
+    asks: dict[str, Micros] = {}
+    device_class: str = ""
+    facts: dict[str, str | int] = {}
 
 
 class RoundClosed(Event, frozen=True, kw_only=True):
     """A clearing. ``inputs`` is the vector {topic: next offset} that makes it recomputable.
 
-    ``root`` is SHA-256 over the canonical round (market/README.md, "The round's digest"), chained
-    by ``previous_root``. ``orders`` counts those that took part, ``awarded`` those that won.
-    ``units_leased`` and ``units_total`` count devices of the market's own device class.
+    ``root`` is the Merkle root over the round's terms and every agent's orders, awards and charges
+    (market/README.md, "The round's root"), chained by ``previous_root``. ``orders`` counts those
+    that took part, ``awarded`` those that won.
+    ``units_leased`` and ``units_total`` count devices of ``device_class``, the market's own.
     """
 
     market: Name
@@ -43,3 +52,4 @@ class RoundClosed(Event, frozen=True, kw_only=True):
     leases_active: Count
     units_leased: Count
     units_total: Count
+    device_class: str = ""

@@ -12,20 +12,14 @@ from bidplane_agents.audit import admission
 from bidplane_agents.audit.answers import Answers, balances
 from bidplane_agents.audit.books import Books, missing
 from bidplane_agents.audit.contents import Seen
+from bidplane_agents.audit.dealings import Dealings
 from bidplane_agents.audit.findings import Findings
 from bidplane_agents.audit.log import Record
-from bidplane_agents.audit.money import (
-    ENDINGS,
-    Balances,
-    Group,
-    Money,
-    Movement,
-    available,
-    hold,
-)
+from bidplane_agents.audit.money import Balances, Group, Money, Movement
 from bidplane_agents.audit.requests import Requests, reach_of_bids
+from bidplane_agents.audit.settlements import REFUNDS, available, hold
 from bidplane_agents.audit.signatures import Keys, Signed, verified
-from bidplane_topics import agents, bids, ids, ledger, markets, orders, registry
+from bidplane_topics import agents, bids, envelope, ids, ledger, markets, orders, registry, transit
 from bidplane_topics.rejections import Rejection
 
 # Between the declaration of a market and the moment at which a lane surely knows it.
@@ -42,13 +36,14 @@ class Accounts:
         self.contents, self.partition = books.contents, money.partition
         self.answers = Answers(books, self.partition, findings)
         self.requests = Requests(books, self.partition)
+        self.dealings = Dealings(self)
         self._sequences: dict[str, int] = {}
-        self._ordered_by: Counter[tuple[str, str]] = Counter()
+        self.ordered_by: Counter[tuple[str, str]] = Counter()
         self.reach = reach_of_bids(books, money)
         keys = Keys(self.contents, self.partition)
         self.signed = verified(self.contents, keys, self.partition, self.reach, findings)
         every = self.contents.all(registry.MARKETS)
-        self._declared = [one for one in every if isinstance(one.event, markets.MarketDeclared)]
+        self.declared = [one for one in every if isinstance(one.event, markets.MarketDeclared)]
         self._removed = {
             one.event.market for one in every if isinstance(one.event, markets.MarketRemoved)
         }
@@ -61,18 +56,25 @@ class Accounts:
                 self.requests.excuse(signed)
             else:
                 self._envelope(signed)
-        for one in self.contents.of(registry.AGENTS, self.partition):
-            if isinstance(one.event, agents.AgentRegistered):
-                self._registration(one)
-        for one in self.contents.of(registry.ACCOUNTS, self.partition):
-            if isinstance(one.event, agents.CreditGranted):
-                self._grant(one)
+        self._words_of_operators()
         for one in self.contents.of(registry.SETTLEMENTS, self.partition):
             self._settlement(one)
         if not self._forgotten():
             self.requests.check_made(self.findings)
             self._nobodys_money()
         self.answers.check_evidence(self.money.history)
+
+    def _words_of_operators(self) -> None:
+        """Registrations, grants and what an organisation gave."""
+        for one in self.contents.of(registry.AGENTS, self.partition):
+            if isinstance(one.event, agents.AgentRegistered):
+                self._registration(one)
+        for one in self.contents.of(registry.ACCOUNTS, self.partition):
+            if isinstance(one.event, agents.CreditGranted):
+                self._grant(one)
+        for one in self.contents.of(registry.TRANSIT, self.partition):
+            if isinstance(one.event, transit.CreditSent):
+                self._arrival(one)
 
     def _forgotten(self) -> bool:
         """Whether bids are older than their log: commands of then cannot be found."""
@@ -115,13 +117,8 @@ class Accounts:
     def _commands(self, signed: Signed) -> None:
         """Judge the commands in order, with the money that the ledger shows at this place."""
         group = self.money.groups.get(signed.record.origin)
-        entries = [] if group is None else group.entries
+        rest = [] if group is None else group.own()
         had = self.money.before.get(signed.record.origin)
-        refilled = [one for one in entries if one.event.kind == "refill"]
-        if had is not None:
-            credit = sum(one.event.amount_micros for one in refilled)
-            had = Balances(had.available_micros + credit, had.held_micros)
-        rest = entries[len(refilled) :]
         for index, command in enumerate(signed.envelope.commands):
             match command.chosen():
                 case bids.Place() as place:
@@ -132,12 +129,10 @@ class Accounts:
                 case bids.Release() as release:
                     unknown = {Rejection.UNKNOWN_LEASE, Rejection.MARKET_REMOVED}
                     self._asked(signed, index, unknown, lease_id=release.lease_id)
-                case _:
-                    about = signed.bid_id(index)
-                    reasons = {Rejection.EXPIRED if signed.is_late else Rejection.UNSUPPORTED}
-                    self.answers.expect(
-                        signed.record, "declined", about, signed.whose, reasons=reasons
-                    )
+                case bids.Offer() as offer:
+                    self.dealings.offered(signed, index, offer)
+                case bids.Accept() as accept:
+                    had, rest = self.dealings.accepted(signed, index, accept, had, rest)
         for one in rest:
             self.findings.check(
                 2, False, one.record, "an entry that no command explains", "none", one.event
@@ -168,7 +163,7 @@ class Accounts:
         group = Group(signed.record.origin, [posted])
         self.money.compare(group, Seen(signed.record, signed.envelope), [move])
         had = Balances(had.available_micros - amount, had.held_micros + amount)
-        self._ordered_by[signed.whose] += 1
+        self.ordered_by[signed.whose] += 1
         told = self.answers.expect(
             signed.record, "held", bid, signed.whose, bid_id=bid, market=place.market,
             amount_micros=amount,
@@ -183,7 +178,7 @@ class Accounts:
     ) -> None:  # fmt: skip
         bid, one = signed.bid_id(index), signed.envelope
         named = [
-            seen.event.partition for seen in self._declared if seen.event.market == place.market
+            seen.event.partition for seen in self.declared if seen.event.market == place.market
         ]
         if order is None:
             at = missing(registry.ORDERS, named[0] if named else 0, signed.record.timestamp_ms)
@@ -200,6 +195,7 @@ class Accounts:
             mode=place.mode, value_micros=covered[0], level_min=place.level_min,
             level_max=covered[1], not_before_ms=place.not_before_ms,
             rest_until_ms=place.rest_until_ms, alternatives=place.alternatives,
+            seal=envelope.seal_of(signed.record.headers),
         )  # fmt: skip
         self.findings.same(2, expected, found, order.record, f"order {bid}")
 
@@ -207,7 +203,7 @@ class Accounts:
         bid, reasons = signed.bid_id(index), {Rejection.EXPIRED}
         if not signed.is_late:
             reasons = set()
-            if self._may_be_unknown(place.market, signed.record):
+            if self.may_be_unknown(place.market, signed.record):
                 reasons.add(Rejection.UNKNOWN_MARKET)
             told = self.books.outcomes.find(f"refused|{bid}")
             if had is None and told is not None:
@@ -215,7 +211,7 @@ class Accounts:
             if had is None or admission.admitted(place, had.available_micros) is None:
                 reasons.add(Rejection.NO_FUNDS)
             # How many of them were settled by then, no record says: that many were made at all.
-            if self._ordered_by[signed.whose] >= OPEN_ORDERS_MAX:
+            if self.ordered_by[signed.whose] >= OPEN_ORDERS_MAX:
                 reasons.add(Rejection.TOO_MANY_ORDERS)
         self.findings.check(
             1, bool(reasons), signed.record, f"bid {bid}", "money held for it", "nothing"
@@ -225,10 +221,10 @@ class Accounts:
             reasons=reasons or {Rejection.NO_FUNDS}, bid_id=bid, market=place.market,
         )  # fmt: skip
 
-    def _may_be_unknown(self, market: str, record: Record) -> bool:
+    def may_be_unknown(self, market: str, record: Record) -> bool:
         """Whether the lane may not have known the market: undeclared, removed, or just made."""
         known = [
-            one.record.timestamp_ms for one in self._declared if one.event.market == market
+            one.record.timestamp_ms for one in self.declared if one.event.market == market
         ]  # fmt: skip
         if market in self._removed or not known:
             return True
@@ -273,7 +269,7 @@ class Accounts:
     def _grant(self, one: Seen) -> None:
         event: agents.CreditGranted = one.event
         group = self.money.groups.get(one.record.origin)
-        if group is not None:
+        if group is not None and group.own():
             if event.agent:
                 self.answers.expect(
                     one.record, "granted", event.grant_id, (event.tenant, event.agent),
@@ -289,6 +285,25 @@ class Accounts:
                 2, again, one.record, f"grant {event.grant_id}", "its entries", "none"
             )
 
+    def _arrival(self, one: Seen) -> None:
+        """An agent that money from its organisation reached was told; where it went: transits."""
+        event: transit.CreditSent = one.event
+        group = self.money.groups.get(one.record.origin)
+        if event.agent and group is not None and group.own():
+            self.answers.expect(
+                one.record, "granted", event.transfer_id, (event.tenant, event.agent),
+                owed=not self.contents.late(group.entries[0]), amount_micros=event.amount_micros,
+            )  # fmt: skip
+
+    def _moves(self, event: ledger.Settled) -> bool:
+        """Whether a settlement must have moved money."""
+        if event.cause in REFUNDS:
+            return event.refund_micros > 0
+        if event.cause == "declined":
+            return self.dealings.held.get(event.bid_id, 0) > 0
+        dealt = event.cause in ("bought", "sold")
+        return not dealt or event.charge_micros + event.paid_micros > 0
+
     def _settlement(self, one: Seen) -> None:
         event: ledger.Settled = one.event
         told = self.books.outcomes.find(f"settled|{event.settlement_id}")
@@ -301,7 +316,7 @@ class Accounts:
             traced is not None and self.contents.late(traced)
             for traced in (told, None if group is None else group.entries[0])
         )
-        moves = event.refund_micros > 0 if event.cause in ENDINGS else True
+        moves = self._moves(event)
         self.findings.check(
             2, group is not None or fresh or not moves, one.record,
             f"settlement {event.settlement_id}", "its entries", "none",
@@ -310,5 +325,5 @@ class Accounts:
             one.record, "settled", event.settlement_id, (event.tenant, event.agent),
             owed=not fresh, bid_id=event.bid_id, market=event.market, lease_id=event.lease_id,
             price_micros=event.charge_micros, refund_micros=event.refund_micros,
-            epoch=event.epoch,
+            amount_micros=event.paid_micros, epoch=event.epoch,
         )  # fmt: skip

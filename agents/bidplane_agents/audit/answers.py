@@ -29,7 +29,7 @@ class Answers:
         self, cause: Record, kind: OutcomeKind, about: str, whose: tuple[str, str], *,
         reasons: Collection[Rejection] = (), owed: bool = True, bid_id: str = "",
         market: str = "", lease_id: str = "", amount_micros: int = 0, price_micros: int = 0,
-        refund_micros: int = 0, epoch: int = 0,
+        refund_micros: int = 0, epoch: int = 0, offer_id: str = "",
     ) -> Seen | None:  # fmt: skip
         """Claim the answer to ``cause``; ``whose`` is (tenant, agent). Returns it, if there."""
         outcome_id, at_ms = ids.joined(kind, about), cause.timestamp_ms
@@ -48,9 +48,9 @@ class Answers:
         wanted = OutcomeReported(
             v=found.v, outcome_id=outcome_id, kind=kind, tenant=whose[0], agent=whose[1],
             at_ms=at_ms, bid_id=bid_id, market=market, reason=reason,
-            sentence="" if reason is None else sentence(reason), evidence=found.evidence,
+            sentence=worded(found), evidence=found.evidence,
             amount_micros=amount_micros, price_micros=price_micros, refund_micros=refund_micros,
-            lease_id=lease_id, epoch=epoch,
+            lease_id=lease_id, epoch=epoch, offer_id=offer_id,
         )  # fmt: skip
         self.findings.same(1, wanted, found, seen.record, f"outcome {outcome_id}")
         self.findings.same(1, self.partition, seen.record.partition, seen.record, "its partition")
@@ -79,6 +79,13 @@ class Answers:
                 "balances that the ledger shows", told,
             ):  # fmt: skip
                 at[owner] = start
+
+
+def worded(found: OutcomeReported) -> str:
+    """The sentence that goes with the reason: an older version may have worded it otherwise."""
+    if found.reason is None:
+        return ""
+    return found.sentence or sentence(found.reason)
 
 
 def balances(event: OutcomeReported) -> Balances:

@@ -7,15 +7,15 @@ sale.
 
 from __future__ import annotations
 
-import hashlib
+from msgspec.structs import replace
 
-from bidplane_agents.audit import inventory, mechanism
+from bidplane_agents.audit import floors, inventory, mechanism, receipts
 from bidplane_agents.audit.contents import Contents, Seen
 from bidplane_agents.audit.expected import Expected, settlement
 from bidplane_agents.audit.inventory import Pool
 from bidplane_agents.audit.mechanism import UNITS
 from bidplane_agents.audit.replay import TOPICS_IN_ORDER, Replay
-from bidplane_topics import codec, ids, orders
+from bidplane_topics import ids, orders
 from bidplane_topics.instances import (
     Award,
     Instance,
@@ -31,6 +31,7 @@ from bidplane_topics.rounds import PoolRound, RoundClosed
 
 VALUE_LIMIT = 2**42
 RULE_VERSION = 1
+BIDDERS_LEAST = 3
 # An alternative of the instance, and the one of the order that it came from.
 Way = tuple[InstanceAlternative, int]
 Entrants = dict[str, tuple[orders.OrderPlaced, list[Way]]]
@@ -58,20 +59,26 @@ class Closing:
             return False
         self.rules: MarketDeclared = self.replay.rules  # those of the previous close
         self._clock()
+        opening = [self.replay.book[bid] for bid in sorted(self.replay.book)]
         self._deadlines()
         replay, rules = self.replay, self.rules
-        known = inventory.pools(replay.nodes, replay.for_sale, replay.busy, rules.fingerprint)
+        leaving = replay.leaving(rules)
+        busy = {key: holders - leaving for key, holders in replay.busy.items()}
+        known = inventory.pools(replay.nodes, replay.for_sale, busy, rules.fingerprint)
         entrants = self._entrants(known)
         stale = self.now_ms - replay.alive_at_ms > rules.stale_after_ms
         offered = {n: pool.emptied() if stale else pool for n, pool in known.items()}
+        book = (order for order, _ in entrants.values())
+        self.covered = floors.covered(rules, replay.leased, known, book)
         instance = self._instance(offered, entrants)
         result = mechanism.clear(instance, rules.rule)
+        self.asks = _asks(instance, result, offered)
         for bid in sorted(result.awards):
             self._award(entrants[bid], result.awards[bid], offered)
         for bid in sorted(set(entrants) - set(result.awards)):
             self._lost(*entrants[bid], offered, stale=stale)
-        wanted = self._round(known, instance, result)
-        self.findings.same(5, wanted, self.round, self.seen.record, f"round {self.round.window}")
+        fates = self._fates(opening, entrants, result)
+        wanted = self._publish(self._round(known, instance, result), instance, result, fates)
         self._open_next(wanted)
         return True
 
@@ -101,7 +108,9 @@ class Closing:
     def _deadlines(self) -> None:
         replay, now_ms = self.replay, self.now_ms
         for lease in [replay.leases[name] for name in sorted(replay.leases)]:
-            if lease.state == "awarded" and now_ms >= lease.bind_by_ms:
+            if lease.state == "pending" and now_ms >= lease.pending_until_ms:
+                replay.end(lease, "pending_timeout", now_ms)
+            elif lease.state == "awarded" and now_ms >= lease.bind_by_ms:
                 replay.end(lease, "bind_timeout", now_ms)
             elif lease.state == "bound" and now_ms >= lease.ends_at_ms:
                 grace_until_ms = lease.ends_at_ms + self.rules.grace_ms
@@ -173,8 +182,19 @@ class Closing:
                 )
                 for pool in offered.values()
             ),
-            bids=tuple(_bid(order, ways) for order, ways in entrants.values()),
+            bids=tuple(
+                _bid(order, [self._tiered(order, one, offered) for one in ways])
+                for order, ways in entrants.values()
+            ),
         )  # fmt: skip
+
+    def _tiered(self, order: orders.OrderPlaced, way: Way, offered: dict[str, Pool]) -> Way:
+        """The floor's share comes first, in pools of the market's own devices."""
+        one, index = way
+        own = offered[one.pool].device_class == self.rules.device_class
+        return (
+            (replace(one, tier=0), index) if own and (order.bid_id, index) in self.covered else way
+        )
 
     # -- after it ----------------------------------------------------------------------------------
 
@@ -195,15 +215,10 @@ class Closing:
                 4, not problem, published.record, f"the devices of lease {lease_id}",
                 f"{award.level} times {way.shape} for sale in {way.pool}", problem or "so it is",
             )  # fmt: skip
-        keys = [inventory.whole_of(one) for one in devices]
-        epoch = 1 + max((replay.epochs.get(key, 0) for key in keys), default=0)
-        for key in keys:
-            replay.busy[key] = replay.busy.get(key, frozenset()) | {lease_id}
-            replay.epochs[key] = max(replay.epochs.get(key, 0), epoch)
         known = tuple(one for one in devices if one.node in replay.nodes)
         lease = LeaseChanged(
             market=order.market, lease_id=lease_id, bid_id=order.bid_id, tenant=order.tenant,
-            agent=order.agent, state="awarded", epoch=epoch, window=self.round.window,
+            agent=order.agent, state="awarded", epoch=0, window=self.round.window,
             market_pool=way.pool, shape=way.shape, level=award.level, devices=devices,
             nodes=inventory.shares(replay.nodes, rules.device_class, known),
             price_micros=award.price_micros,
@@ -211,16 +226,16 @@ class Closing:
             bind_by_ms=now_ms + rules.bind_deadline_ms,
         )  # fmt: skip
         del replay.book[order.bid_id]
-        replay.leases[lease_id], replay.sources[lease_id] = lease, order.source
+        lease = replay.begin(lease, order.source, now_ms)
         whose = (order.market, order.bid_id, order.tenant, order.agent)
         self.expected.settled(
             settlement(
-                whose, "won", epoch, lease_id=lease_id, charge_micros=award.price_micros,
+                whose, "won", lease.epoch, lease_id=lease_id, charge_micros=award.price_micros,
                 source=replay.partition, seq=replay.next_seq(order.source),
             ),
             order.source, now_ms,
         )  # fmt: skip
-        self.expected.lease(lease, now_ms)
+        replay.publish(lease, now_ms)
         replay.tell_lease(lease, "won", now_ms)
 
     def _lost(
@@ -233,15 +248,43 @@ class Closing:
         reasons = (Rejection.SUPPLY_STALE if stale else reason,)
         self.replay.close(order, "lost", self.now_ms, reasons, self.round.window)
 
+    def _fates(
+        self, opening: list[orders.OrderPlaced], entrants: Entrants, result: Result
+    ) -> receipts.Fates:
+        """What became of each order that was there at the close, but for those that still wait."""
+        found: receipts.Fates = []
+        for order in opening:
+            bid = order.bid_id
+            if bid in result.awards:
+                found.append((order, "won"))
+            elif bid in self.replay.book:
+                if order.not_before_ms <= self.now_ms:
+                    found.append((order, "rests"))
+            elif bid in entrants:
+                found.append((order, "lost"))
+            else:
+                late = 0 < order.rest_until_ms < self.now_ms and not self.replay.removed
+                found.append((order, "expired" if late else "refused"))
+        return found
+
+    def _publish(
+        self, wanted: RoundClosed, instance: Instance, result: Result, fates: receipts.Fates
+    ) -> RoundClosed:
+        """The round with its root, and one receipt for every leaf."""
+        owed = receipts.owed(wanted, instance, result, fates)
+        wanted = replace(wanted, root=owed.root)
+        self.findings.same(5, wanted, self.round, self.seen.record, f"round {self.round.window}")
+        for outcome, source in owed.told:
+            self.expected.told(outcome, source)
+        return wanted
+
     def _round(self, known: dict[str, Pool], instance: Instance, result: Result) -> RoundClosed:
         replay, rules, given = self.replay, self.rules, self.round
-        body = [replay.root, given.window, given.closed_at_ms, given.inputs, result.root]
-        root = hashlib.sha256(codec.canonical(body)).hexdigest()
         leases = list(replay.leases.values())
         return RoundClosed(
             v=given.v, market=rules.market, window=given.window, closed_at_ms=given.closed_at_ms,
             inputs=given.inputs, rule=rules.rule, rule_version=RULE_VERSION,
-            slot_ms=rules.slot_ms, beacon=instance.beacon, previous_root=replay.root, root=root,
+            slot_ms=rules.slot_ms, beacon=instance.beacon, previous_root=replay.root, root="",
             orders=len(instance.bids), awarded=len(result.awards),
             revenue_micros=result.revenue_micros,
             pools={
@@ -251,15 +294,20 @@ class Closing:
                     units_total=7 * sum(known[pool.name].total.values()),
                     price_micros=result.prices.get(pool.name, 0),
                     reserve_micros=pool.reserve_micros, scarcity_permille=pool.scarcity_permille,
+                    asks=self.asks.get(pool.name, {}), device_class=pool.device_class,
+                    facts=known[pool.name].facts,
                 )
                 for pool in instance.pools
             },
             leases_active=len(leases),
-            units_leased=sum(inventory.units(rules.device_class, one.devices) for one in leases),
+            units_leased=sum(
+                inventory.units(rules.device_class, one.devices) for one in leases if one.bind_by_ms
+            ),
             units_total=7 * sum(
                 sum(pool.total.values()) for pool in known.values()
                 if pool.device_class == rules.device_class
             ),
+            device_class=rules.device_class,
         )  # fmt: skip
 
     def _open_next(self, wanted: RoundClosed) -> None:
@@ -267,9 +315,29 @@ class Closing:
         replay = self.replay
         replay.window, replay.closed_at_ms = wanted.window, wanted.closed_at_ms
         replay.root, replay.rules = self.round.root, replay.declared
+        assert replay.declared is not None
+        replay.leased = {
+            tenant: floors.units_of(replay.declared, tenant, replay.leases.values())
+            for tenant in replay.declared.entitlements
+        }
+        leaving = replay.leaving(replay.rules)
         for name, node in replay.nodes.items():
-            keys = map(inventory.address, node.devices)
-            replay.for_sale[name] = frozenset(key for key in keys if not replay.busy.get(key))
+            held = {key for key, holders in replay.busy.items() if holders - leaving}
+            replay.for_sale[name] = frozenset(map(inventory.address, node.devices)) - held
+
+
+def _asks(
+    instance: Instance, result: Result, offered: dict[str, Pool]
+) -> dict[str, dict[str, int]]:
+    """What one more bidder would have had to name, where enough agents took part."""
+    return {
+        pool.name: {
+            shape: price for shape, price in mechanism.asks(instance, result, pool).items()
+            if inventory.holds_when_empty(offered[pool.name], shape)
+        }
+        for pool in instance.pools
+        if mechanism.agents_in(instance, pool.name) >= BIDDERS_LEAST
+    }  # fmt: skip
 
 
 def _reserve(rules: MarketDeclared, pool: str) -> int:

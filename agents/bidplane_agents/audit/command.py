@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import orjson
 
@@ -16,6 +19,8 @@ from bidplane_agents.audit import reading, verdict
 from bidplane_agents.connection import Connection
 from bidplane_agents.errors import BadInput, BidplaneError
 
+SAY_EVERY_S: Final = 3.0
+
 
 def run(kafka: str, as_json: bool, save: str | None = None, load: str | None = None) -> int:
     """Audit the log of ``kafka`` (host:port), or the file ``load``; keep a copy in ``save``.
@@ -23,14 +28,15 @@ def run(kafka: str, as_json: bool, save: str | None = None, load: str | None = N
     Returns the exit code: 0 all promises kept, 2 a file cannot be used, 4 Kafka cannot be reached,
     5 a promise is broken.
     """
+    say = Progress().say
     try:
-        log = _log(kafka, load)
+        log = _log(kafka, load, say)
         if save is not None:
             _save(log, save)
     except BidplaneError as error:
-        _say(str(error))
+        sys.stderr.write(f"bidplane: {error}\n")
         return error.exit_code
-    findings = verdict.audit(log, _say)
+    findings = verdict.audit(log, say)
     if as_json:
         text = orjson.dumps(verdict.as_data(findings, log), option=orjson.OPT_INDENT_2).decode()
     else:
@@ -39,10 +45,10 @@ def run(kafka: str, as_json: bool, save: str | None = None, load: str | None = N
     return verdict.exit_code(findings)
 
 
-def _log(kafka: str, load: str | None) -> logs.Log:
+def _log(kafka: str, load: str | None, say: Callable[[str], None]) -> logs.Log:
     if load is not None:
         return logs.load(Path(load))
-    return asyncio.run(reading.read_log(Connection(kafka), _say))
+    return asyncio.run(reading.read_log(Connection(kafka), say))
 
 
 def _save(log: logs.Log, path: str) -> None:
@@ -52,5 +58,16 @@ def _save(log: logs.Log, path: str) -> None:
         raise BadInput(f"{path}: {error.strerror}: name a file that can be written") from error
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(f"audit: {text}\n")
+class Progress:
+    """What is being done, on stderr: the first word at once, then the newest every few seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` gives seconds."""
+        self._clock = clock
+        self._said_s = clock() - SAY_EVERY_S
+
+    def say(self, text: str) -> None:
+        """Say it, unless something was said a moment ago."""
+        if self._clock() - self._said_s >= SAY_EVERY_S:
+            self._said_s = self._clock()
+            sys.stderr.write(f"audit: {text}\n")

@@ -16,7 +16,8 @@ from bidplane_topics.errors import MalformedRecord
 
 # What the audit reads. Bids are decoded elsewhere: only a verified record is worth decoding.
 READ: Final = (
-    registry.MARKETS, registry.AGENTS, registry.ACCOUNTS, registry.ORDERS, registry.SUPPLY,
+    registry.MARKETS, registry.AGENTS, registry.ACCOUNTS, registry.TRANSIT, registry.ORDERS,
+    registry.SUPPLY,
     registry.REPORTS, registry.ROUNDS, registry.LEASES, registry.SETTLEMENTS, registry.LEDGER,
     registry.OUTCOMES,
 )  # fmt: skip

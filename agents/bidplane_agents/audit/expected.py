@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 import msgspec
 
+from bidplane_agents.audit.answers import worded
 from bidplane_agents.audit.books import Books, missing
 from bidplane_agents.audit.contents import Seen
 from bidplane_agents.audit.findings import Findings
@@ -16,9 +17,9 @@ from bidplane_topics import ids, registry
 from bidplane_topics.leases import LeaseChanged
 from bidplane_topics.ledger import Settled
 from bidplane_topics.outcomes import OutcomeReported
-from bidplane_topics.rejections import Rejection, sentence
+from bidplane_topics.rejections import Rejection
 
-_ORDER: tuple[str, ...] = ("awarded", "bound", "notice", "ending", "ended")
+_ORDER: tuple[str, ...] = ("pending", "awarded", "bound", "notice", "ending", "ended")
 # Which promise a field of a lease belongs to, where it is not the third.
 _PROMISE_OF_FIELD = {
     "devices": 4, "nodes": 4, "shape": 4, "level": 4, "market_pool": 4, "price_micros": 5,
@@ -89,10 +90,10 @@ class Expected:
             1, right, seen.record, f"why {wanted.outcome_id}", sorted(reasons) or "none", reason
         )
         wanted = msgspec.structs.replace(
-            wanted, reason=reason, sentence="" if reason is None else sentence(reason),
-            evidence=found.evidence, v=found.v,
+            wanted, reason=reason, sentence=worded(found), evidence=found.evidence, v=found.v,
         )  # fmt: skip
-        promise = 5 if found.price_micros != wanted.price_micros else 1
+        priced = (wanted.price_micros, wanted.receipt) == (found.price_micros, found.receipt)
+        promise = 1 if priced else 5
         self.findings.same(promise, wanted, found, seen.record, f"outcome {wanted.outcome_id}")
         self._place(seen, source, 1)
 
@@ -105,12 +106,14 @@ class Expected:
 
 def settlement(
     lease_or_order: tuple[str, str, str, str], cause: str, epoch: int, *, lease_id: str = "",
-    charge_micros: int = 0, refund_micros: int = 0, source: int, seq: int,
+    charge_micros: int = 0, refund_micros: int = 0, paid_micros: int = 0,
+    refundable_micros: int = 0, source: int, seq: int,
 ) -> Settled:  # fmt: skip
     """A settlement of (market, bid, tenant, agent)."""
     market, bid, tenant, agent = lease_or_order
     return Settled(
         settlement_id=ids.joined(market, bid, cause, epoch), market=market, bid_id=bid,
         tenant=tenant, agent=agent, cause=cause, charge_micros=charge_micros,  # type: ignore[arg-type]
-        refund_micros=refund_micros, lease_id=lease_id, epoch=epoch, source=source, seq=seq,
+        refund_micros=refund_micros, paid_micros=paid_micros,
+        refundable_micros=refundable_micros, lease_id=lease_id, epoch=epoch, source=source, seq=seq,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bidplane_agents.audit.books import Books, missing
 from bidplane_agents.audit.contents import Seen
 from bidplane_agents.audit.findings import Findings
-from bidplane_agents.audit.money import ENDINGS
+from bidplane_agents.audit.settlements import LEASE_ENDS
 from bidplane_topics import orders, registry
 from bidplane_topics.ledger import Settled
 from bidplane_topics.outcomes import TERMINAL_BID_KINDS, OutcomeReported
@@ -34,7 +34,7 @@ def audit_fates(books: Books, findings: Findings) -> None:
 def _settled(books: Books) -> dict[str, list[Seen]]:
     found: dict[str, list[Seen]] = {}
     for one in books.contents.all(registry.SETTLEMENTS):
-        if one.event.cause not in ENDINGS:
+        if one.event.cause not in LEASE_ENDS:
             found.setdefault(one.event.bid_id, []).append(one)
     return found
 

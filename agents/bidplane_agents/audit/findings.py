@@ -75,7 +75,7 @@ class Findings:
             for field in expected.__struct_fields__:
                 wanted, given = getattr(expected, field), getattr(found, field)
                 if wanted != given:
-                    return self.check(promise, False, record, f"{what}, {field}", wanted, given)
+                    return self.same(promise, wanted, given, record, f"{what}, {field}")
         return self.check(promise, expected == found, record, what, expected, found)
 
     def left_open(self, what: str, count: int = 1) -> None:

@@ -201,4 +201,5 @@ def shares(
 
 def units(device_class: str, devices: Iterable[LeasedDevice]) -> int:
     """Sevenths of a device, counting the market's own class only."""
-    return sum(UNITS[one.profile or "1"] for one in devices if one.device_class == device_class)
+    mine = (one for one in devices if one.device_class == device_class)
+    return sum(UNITS.get(one.profile or "1", 0) for one in mine)  # a forged profile is none

@@ -123,6 +123,8 @@ def load(path: Path) -> Log:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}: name a file that --save wrote") from error
+    if not lines:
+        raise BadInput(f"{path}: the file is empty: name a file that --save wrote")
     records: list[Record] = []
     try:
         heading = orjson.loads(lines[0])

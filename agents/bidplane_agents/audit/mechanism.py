@@ -108,7 +108,7 @@ def allocate(instance: Instance, until: str = "") -> Wins:
                 continue
             weight = UNITS[chosen.shape] * chosen.slots * pools[chosen.pool].scarcity_permille
             key = bid.weight * (bid.value_micros + bid.boost_micros) * 2**20 // weight
-            queue.append((bid.tier, -key, tie, index, bid.bid_id))
+            queue.append((bid.tier_of(index), -key, tie, index, bid.bid_id))
     bids = {bid.bid_id: bid for bid in instance.bids}
     sold: dict[str, Sold] = dict.fromkeys(pools, ())
     wins: Wins = {}
@@ -193,6 +193,42 @@ def uniform_prices(instance: Instance, wins: Wins) -> dict[str, int]:
         micros, units = price[chosen.pool]
         paid[bid_id] = micros * UNITS[chosen.shape] * chosen.slots * level // units
     return paid
+
+
+def agents_in(instance: Instance, pool: str) -> int:
+    """How many agents named a pool."""
+    named = {bid.agent for bid in instance.bids for one in bid.alternatives if one.pool == pool}
+    return len(named)
+
+
+def asks(instance: Instance, result: Result, pool: InstancePool) -> dict[str, int]:
+    """By shape, the least price per unit and slot that is ahead of whoever ended the shape.
+
+    Counts the winners in their order and asks after each whether one more copy packs.
+    """
+    ranked = []
+    for bid in instance.bids:
+        award = result.awards.get(bid.bid_id)
+        if award is not None and bid.alternatives[award.alternative].pool == pool.name:
+            chosen = bid.alternatives[award.alternative]
+            weight = UNITS[chosen.shape] * chosen.slots * pool.scarcity_permille
+            key = bid.weight * (bid.value_micros + bid.boost_micros) * 2**20 // weight
+            ranked.append((bid.tier_of(award.alternative), -key, chosen.shape, award.level))
+    found = {shape: 0 for shape in UNITS if packs(pool.nodes, ((shape, 1),))}
+    sold: Sold = ()
+    open_shapes = set(found)
+    for tier, minus_key, taken, level in sorted(ranked):
+        sold = with_more(sold, taken, level)
+        for shape in sorted(open_shapes):
+            if packs(pool.nodes, with_more(sold, shape, 1)):
+                continue
+            open_shapes.remove(shape)
+            if tier < 1:
+                del found[shape]
+            elif tier == 1:
+                # The least whole price p with p · 2^20 / scarcity at or above key + 1.
+                found[shape] = ((1 - minus_key) * pool.scarcity_permille + 2**20 - 1) // 2**20
+    return {shape: max(pool.reserve_micros, price) for shape, price in found.items()}
 
 
 def clear(instance: Instance, rule: str = "greedy") -> Result:

@@ -10,16 +10,15 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
+from bidplane_agents.audit.accruals import KINDS, Accruals, Turn, account_of, plan_of
 from bidplane_agents.audit.contents import Contents, Origin, Seen
 from bidplane_agents.audit.findings import Findings
-from bidplane_agents.audit.refills import Refills
-from bidplane_topics import agents, ids, registry
+from bidplane_agents.audit.settlements import REVENUE, TRANSIT, Settlements, available, hold
+from bidplane_topics import agents, codec, ids, registry, transit
 from bidplane_topics.ledger import EntryKind, LedgerPosted, Settled
 
 TREASURY: Final = "treasury"
-REVENUE: Final = "revenue"
-SYSTEM: Final = frozenset({TREASURY, REVENUE})
-ENDINGS: Final = frozenset({"voided", "ended"})
+SYSTEM: Final = frozenset({TREASURY, REVENUE, TRANSIT})
 
 
 class Movement(NamedTuple):
@@ -31,13 +30,18 @@ class Movement(NamedTuple):
     amount_micros: int
     reference: str
     agent_id: str
+    organisation: str = ""
 
 
 class Group(NamedTuple):
-    """The entries of one cause."""
+    """The entries of one cause; its own ones are those that are not about time alone."""
 
     origin: Origin
     entries: list[Seen]
+
+    def own(self) -> list[Seen]:
+        """The entries that the cause itself made."""
+        return [one for one in self.entries if one.event.kind not in KINDS]
 
 
 class Balances(NamedTuple):
@@ -45,16 +49,6 @@ class Balances(NamedTuple):
 
     available_micros: int
     held_micros: int
-
-
-def available(agent_id: str) -> str:
-    """The account an agent bids from."""
-    return f"agent/{agent_id}"
-
-
-def hold(agent_id: str) -> str:
-    """The account of what is reserved for an agent's orders."""
-    return f"hold/{agent_id}"
 
 
 class Money:
@@ -66,41 +60,57 @@ class Money:
         self.partition = partition
         self.findings = findings
         self.balance: dict[str, int] = {}
-        # Money held for each order, until its settlement; and what each lease has cost.
-        self.held: dict[str, int] = {}
-        self.paid: dict[str, int] = {}
+        self.settlements = Settlements(contents.of(registry.SETTLEMENTS, partition), findings)
         # What the agent had before each envelope's first hold, and after every entry that touched
         # it.
         self.before: dict[Origin, Balances] = {}
         self.history: dict[str, list[Balances]] = {}
         self.groups: dict[Origin, Group] = {}
         self.reach: dict[str, int] = {}
-        self._refills = Refills(contents, partition)
+        self._accruals = Accruals(contents, partition)
+        self._organisation_of = {
+            one.event.tenant: one.event.organisation
+            for one in reversed(contents.of(registry.AGENTS, partition))
+            if isinstance(one.event, agents.TenantRegistered)
+            and one.record.origin not in contents.dead
+        }
         self._causes = {
             one.record.origin: one
-            for topic in (registry.ACCOUNTS, registry.SETTLEMENTS)
+            for topic in (registry.ACCOUNTS, registry.TRANSIT, registry.SETTLEMENTS)
             for one in contents.of(topic, partition)
         }
         self._times = {
             record.origin: record.timestamp_ms
-            for topic in (registry.ACCOUNTS, registry.SETTLEMENTS, registry.BIDS)
+            for topic in (
+                registry.ACCOUNTS,
+                registry.TRANSIT,
+                registry.SETTLEMENTS,
+                registry.BIDS,
+            )
             for record in contents.log.of(topic.name, partition)
         }
         self._granted: set[str] = set()
+        self._passed: set[tuple[str, str]] = set()
 
     def fold(self) -> None:
         """Go through the ledger in its order."""
         for group in self._grouped():
             self._ordered(group)
             self.groups[group.origin] = group
+            self._accruals.set_before(self.reach.get(registry.ACCOUNTS.name, -1))
+            turn = Turn(
+                self._accruals, group.entries, self.findings,
+                lambda account: self.balance.get(account, 0), self._post,
+            )  # fmt: skip
+            turn.touch(self._named(group))
             if group.origin[0] == registry.BIDS.name:
-                entry: LedgerPosted = group.entries[0].event
-                self.before[group.origin] = self.of(ids.agent_id(entry.tenant, entry.agent))
-                self._refilled(group)
+                self.before[group.origin] = self.of(self._agent_of(group))
             else:
                 self._caused(group)
-            for one in group.entries:
-                self._post(one)
+            turn.finish()
+            if group.origin[0] == registry.ACCOUNTS.name:
+                self._accruals.set_before(group.origin[2] + 1)
+        self._check_plans()
         self._check_holds()
 
     def of(self, agent_id: str) -> Balances:
@@ -112,6 +122,10 @@ class Money:
     def was_granted(self, grant_id: str) -> bool:
         """Whether some record of this grant has moved its money."""
         return grant_id in self._granted
+
+    def is_member(self, tenant: str, organisation: str) -> bool:
+        """Whether the tenant was registered here with that organisation; "" is none."""
+        return self._organisation_of.get(tenant) == organisation
 
     # -- order -------------------------------------------------------------------------------------
 
@@ -160,12 +174,13 @@ class Money:
         owner = ids.agent_id(event.tenant, event.agent)
         self.history.setdefault(owner, [Balances(0, 0)]).append(self.of(owner))
         if event.kind == "hold":
-            self.held[event.reference] = self.held.get(event.reference, 0) + event.amount_micros
+            held = self.settlements.held
+            held[event.reference] = held.get(event.reference, 0) + event.amount_micros
 
     def _check_holds(self) -> None:
         """Every hold account holds exactly what its open orders need."""
         needed: dict[str, int] = {}
-        for bid, amount in self.held.items():
+        for bid, amount in self.settlements.held.items():
             owner = ids.agent_of_bid(bid)
             account = hold(ids.agent_id(*owner)) if owner else f"hold/{bid}"
             needed[account] = needed.get(account, 0) + amount
@@ -192,31 +207,32 @@ class Money:
         match cause.event:
             case agents.CreditGranted():
                 self.compare(group, cause, self.movements_of_grant(cause.event))
-            case agents.RefillSet():
-                self._refilled(group)
+                self._check_source(cause, cause.event.tenant, cause.event.source)
+            case agents.RefillSet() | agents.BudgetSet():
+                self.compare(group, cause, [])
             case Settled():
                 self.compare(group, cause, self.movements_of_settlement(cause))
+            case _:
+                self.compare(group, cause, self._movements_of_transit(cause.event))
 
     def _believe(self, group: Group) -> None:
         """A settlement that retention took is known from its entries: their reference names it."""
         for one in group.entries:
-            parts = one.event.reference.split("|")
-            if len(parts) == 4 and parts[2] not in ENDINGS:
-                market, bid, cause, _ = parts
-                self.held.pop(bid, None)
-                if cause == "won":
-                    paid = one.event.amount_micros if one.event.kind == "charge" else 0
-                    lease_id = ids.lease_id(market, bid)
-                    self.paid[lease_id] = self.paid.get(lease_id, 0) + paid
+            charge = one.event.amount_micros if one.event.kind == "charge" else 0
+            self.settlements.believe(one.event.reference, charge)
 
     def compare(self, group: Group, cause: Seen, expected: list[Movement]) -> None:
         """Check a cause's entries against those it should have."""
-        found = [movement_of(one.event) for one in group.entries]
+        own = group.own()
+        if not own and cause.record.origin in self.contents.dead:
+            return  # refused, but its accounts were brought up to date
+        found = [movement_of(one.event) for one in own]
         for index, wanted in enumerate(expected):
-            record = group.entries[min(index, len(found) - 1)].record
+            at = own[min(index, len(found) - 1)] if own else group.entries[0]
+            record = at.record
             given = found[index] if index < len(found) else None
             self.findings.same(2, wanted, given, record, f"entry {index} of {cause.record.origin}")
-        for one in group.entries[len(expected) :]:
+        for one in own[len(expected) :]:
             self.findings.check(2, False, one.record, "an entry too many", "none", one.event)
 
     def movements_of_grant(self, event: agents.CreditGranted) -> list[Movement]:
@@ -235,43 +251,97 @@ class Money:
         """What a settlement moves; notes what becomes of the hold."""
         event: Settled = cause.event
         owner = ids.agent_id(event.tenant, event.agent)
-        if event.cause in ENDINGS:
-            paid = self.paid.pop(event.lease_id, None)
-            self.findings.check(
-                2, paid is not None and event.refund_micros <= paid, cause.record, "a refund",
-                f"at most the {paid} paid, once", event.refund_micros,
-            )  # fmt: skip
-            moves = [("refund", REVENUE, available(owner), event.refund_micros)]
+        routes = self.settlements.routes(cause)
+        return [Movement(*route, event.settlement_id, owner) for route in routes]
+
+    # -- time and organisations --------------------------------------------------------------------
+
+    def _named(self, group: Group) -> list[str]:
+        """The accounts that a cause brings up to date before it moves anything, in order."""
+        cause = self._causes.get(group.origin)
+        match None if cause is None else cause.event:
+            case agents.RefillSet() as event:
+                return [account_of("", event.tenant, event.agent)]
+            case agents.BudgetSet() as event:
+                return [account_of(event.organisation, event.tenant, event.agent)]
+            case agents.CreditGranted() as event:
+                own = [f"tenant/{event.tenant}"] if event.source == "tenant" else []
+                return [f"agent/{event.tenant}/{event.agent}", *own]
+            case agents.CreditAllotted() as event:
+                return [account_of(event.organisation, "", "")]
+            case agents.OrganisationFunded() | transit.CreditReturned():
+                return []
+            case _:
+                return [available(self._agent_of(group))]
+
+    def _agent_of(self, group: Group) -> str:
+        """Whose command or settlement it was; entries about its tenant's account do not say."""
+        for one in group.entries:
+            if one.event.agent:
+                return ids.agent_id(one.event.tenant, one.event.agent)
+        topic, partition, offset = group.origin
+        for record in self.contents.log.of(topic, partition):
+            if record.offset == offset:
+                event = codec.decode(registry.by_name(topic), record.value)
+                return ids.agent_id(event.tenant, event.agent)
+        return ""
+
+    def _movements_of_transit(self, event: Any) -> list[Movement]:
+        """What leaves an organisation, arrives at a tenant or goes back."""
+        organisation = account_of(event.organisation, "", "")
+        if isinstance(event, agents.OrganisationFunded):
+            route = [("grant", TREASURY, organisation)]
+        elif isinstance(event, agents.CreditAllotted):
+            route = [("transit", organisation, TRANSIT)]
+        elif isinstance(event, transit.CreditReturned):
+            route = [("transit", TRANSIT, organisation)]
         else:
-            held = self.held.pop(event.bid_id, None)
-            self.findings.check(
-                5, held is not None and event.charge_micros <= held, cause.record, "a charge",
-                f"at most the {held} held for the order, once", event.charge_micros,
-            )  # fmt: skip
-            self.findings.check(
-                5, event.cause == "won" or event.charge_micros == 0, cause.record,
-                f"the charge of an order that ended as {event.cause}", 0, event.charge_micros,
-            )  # fmt: skip
-            if event.cause == "won":
-                self.paid[event.lease_id] = event.charge_micros
-            moves = [
-                ("charge", hold(owner), REVENUE, event.charge_micros),
-                ("unhold", hold(owner), available(owner), (held or 0) - event.charge_micros),
-            ]
+            own = account_of("", event.tenant, "")
+            route = [("transit", TRANSIT, own)]
+            if event.agent:
+                route.append(("grant", own, account_of("", event.tenant, event.agent)))
+        return self._once(event, route)
+
+    def _once(self, event: Any, route: list[tuple[str, str, str]]) -> list[Movement]:
+        """The movements of a grant or transfer: nothing the second time."""
+        name = getattr(event, "grant_id", "") or getattr(event, "transfer_id", "")
+        kind = "granted" if hasattr(event, "grant_id") else type(event).__name__
+        if (kind, name) in self._passed or (kind == "granted" and name in self._granted):
+            return []
+        self._passed.add((kind, name))
+        if kind == "granted":
+            self._granted.add(name)
+        owner = ids.agent_id(getattr(event, "tenant", ""), getattr(event, "agent", ""))
         return [
-            Movement(kind, debit, credit, amount, event.settlement_id, owner)  # type: ignore[arg-type]
-            for kind, debit, credit, amount in moves if amount
+            Movement(
+                entry, debit, credit, event.amount_micros, name, owner,  # type: ignore[arg-type]
+                "" if credit.startswith("agent/") else event.organisation,
+            )
+            for entry, debit, credit in route
         ]  # fmt: skip
 
-    def _refilled(self, group: Group) -> None:
-        for one in group.entries:
-            if one.event.kind == "refill":
-                self._refills.check(one, self.findings)
+    def _check_source(self, cause: Seen, tenant: str, source: str) -> None:
+        """What a tenant of an organisation has came from that organisation."""
+        whose = self._organisation_of.get(tenant, "")
+        self.findings.check(
+            2, not whose or source == "tenant", cause.record, f"money for tenant {tenant}",
+            f"from {whose}", source,
+        )  # fmt: skip
+
+    def _check_plans(self) -> None:
+        for one in self.contents.of(registry.ACCOUNTS, self.partition):
+            plan = plan_of(one)
+            if plan is None or one.record.origin in self.contents.dead:
+                continue
+            read = one.record.offset <= self.reach.get(registry.ACCOUNTS.name, -1)
+            if read and plan.amount_micros and plan.payer == TREASURY and one.event.tenant:
+                self._check_source(one, one.event.tenant, plan.payer)
 
 
 def movement_of(event: Any) -> Movement:
     """An entry without what only its place in the ledger decides."""
     owner = ids.agent_id(event.tenant, event.agent)
     return Movement(
-        event.kind, event.debit, event.credit, event.amount_micros, event.reference, owner
-    )
+        event.kind, event.debit, event.credit, event.amount_micros, event.reference, owner,
+        event.organisation,
+    )  # fmt: skip

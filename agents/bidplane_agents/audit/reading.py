@@ -26,7 +26,7 @@ STAGES: Final = (
         registry.LEDGER, registry.OUTCOMES, registry.ROUNDS, registry.LEASES,
         *(registry.dead_letters(topic) for topic in registry.DEAD_LETTERED),
     ),
-    (registry.SETTLEMENTS,),
+    (registry.SETTLEMENTS, registry.TRANSIT),
     (registry.ORDERS,),
     (
         registry.BIDS, registry.SUPPLY, registry.REPORTS, registry.MARKETS, registry.AGENTS,

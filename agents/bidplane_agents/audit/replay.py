@@ -14,23 +14,30 @@ from msgspec.structs import replace
 from bidplane_agents.audit import inventory
 from bidplane_agents.audit.contents import Seen
 from bidplane_agents.audit.expected import Expected, settlement
+from bidplane_agents.audit.sales import LIVE, Sales
 from bidplane_topics import ids, ledger, markets, orders, registry, reports, supply
 from bidplane_topics.leases import EndCause, LeaseChanged
 from bidplane_topics.outcomes import OutcomeKind, OutcomeReported
 from bidplane_topics.rejections import Rejection
 
 GENESIS: Final = "0" * 64
-LIVE: Final = frozenset({"awarded", "bound", "notice"})
 # What the holder is told of an ending, and whether the platform pays for it in full.
 _ENDINGS: Final[dict[EndCause, tuple[OutcomeKind, Rejection | None, bool]]] = {
     "expired": ("ending", None, False),
     "released": ("ending", None, False),
+    "pending_timeout": ("voided", Rejection.PENDING_TIMEOUT, True),
     "bind_timeout": ("voided", Rejection.BIND_TIMEOUT, True),
     "bind_failed": ("voided", Rejection.BIND_FAILED, True),
     "node_lost": ("ending", Rejection.NODE_LOST, True),
     "market_removed": ("ending", Rejection.MARKET_REMOVED, True),
 }
 Order = orders.OrderPlaced
+Request = (
+    orders.CancelRequested
+    | orders.ReleaseRequested
+    | orders.OfferMade
+    | orders.OfferAccepted
+)  # fmt: skip
 
 
 class Replay:
@@ -49,9 +56,12 @@ class Replay:
         self.busy: dict[str, frozenset[str]] = {}
         self.epochs: dict[str, int] = {}
         self.book: dict[str, Order] = {}
+        self.leased: dict[str, int] = {}
         self.leases: dict[str, LeaseChanged] = {}
         self.sources: dict[str, int] = {}
+        self.waiting: dict[str, set[str]] = {}
         self.sent: dict[int, int] = {}
+        self.sales = Sales(self)
 
     # -- records -----------------------------------------------------------------------------------
 
@@ -61,6 +71,8 @@ class Replay:
         match event:
             case markets.MarketDeclared() | markets.MarketRemoved():
                 self._market(event)
+            case orders.OfferMade() | orders.OfferAccepted():
+                self.sales.apply(event, now_ms)
             case orders.OrderPlaced() | orders.CancelRequested() | orders.ReleaseRequested():
                 self._order(event, now_ms)
             case _ if self.declared is None or event.market != self.declared.market:
@@ -72,10 +84,7 @@ class Replay:
             case reports.SinkAlive():
                 self.alive_at_ms = now_ms
             case reports.NodeLost():
-                self._gone(event.node)
-                for lease in self._leases():
-                    if any(device.node == event.node for device in lease.devices):
-                        self.end(lease, "node_lost", now_ms)
+                self._lost(event.node, now_ms)
             case _:
                 self._report(event, now_ms)
 
@@ -89,6 +98,12 @@ class Replay:
             self.declared = self.rules = event
         elif self.declared.market == event.market:
             self.declared, self.removed = event, False
+
+    def _lost(self, node: str, now_ms: int) -> None:
+        self._gone(node)
+        for lease in self._leases():
+            if any(device.node == node for device in lease.devices):
+                self.end(lease, "node_lost", now_ms)
 
     def _gone(self, node: str) -> None:
         self.nodes.pop(node, None)
@@ -104,29 +119,71 @@ class Replay:
         match event:
             case reports.LeaseBound() if lease.state == "awarded":
                 ends_ms = now_ms + lease.duration_ms
-                self.move(lease, now_ms, "bound", bound_at_ms=now_ms, ends_at_ms=ends_ms)
+                changes = {"bound_at_ms": now_ms, "ends_at_ms": ends_ms}
+                self.sales.bound(replace(lease, **changes), now_ms)
+                self.move(lease, now_ms, "bound", **changes)
             case reports.LeaseFailed():
                 self.end(lease, "bind_failed", now_ms)
             case reports.LeaseReleased() if lease.state == "ending":
                 self.move(lease, now_ms, "ended")
-                self._free(self.leases.pop(lease.lease_id))
+                self._free(self.leases.pop(lease.lease_id), now_ms)
             case _:
                 pass
 
-    def _free(self, lease: LeaseChanged) -> None:
-        """The devices are on sale from the next window, above every epoch they had."""
+    def _free(self, lease: LeaseChanged, now_ms: int) -> None:
+        """The devices go to those who waited for this lease alone, or on sale."""
         for device in lease.devices:
             key = inventory.whole_of(device)
             self.busy[key] = self.busy.get(key, frozenset()) - {lease.lease_id}
+        for name in sorted(self.waiting):
+            others = self.waiting[name]
+            if lease.lease_id not in others:
+                continue
+            others.discard(lease.lease_id)
+            waiter = self.leases.get(name)
+            if not others and waiter is not None and waiter.state == "pending":
+                assert self.rules is not None
+                bind_by_ms = now_ms + self.rules.bind_deadline_ms
+                self.publish(replace(waiter, state="awarded", bind_by_ms=bind_by_ms), now_ms)
+
+    def publish(self, lease: LeaseChanged, now_ms: int) -> None:
+        """A lease's new state; no device of it ever has a lower epoch again."""
+        self.leases[lease.lease_id] = lease
+        for key in map(inventory.whole_of, lease.devices):
             self.epochs[key] = max(self.epochs.get(key, 0), lease.epoch)
+        self.expected.lease(lease, now_ms)
+
+    def begin(self, lease: LeaseChanged, source: int, now_ms: int) -> LeaseChanged:
+        """A new lease holds its devices; it waits for whoever has them still."""
+        name, keys = lease.lease_id, [inventory.whole_of(one) for one in lease.devices]
+        epoch = 1 + max((self.epochs.get(key, 0) for key in keys), default=0)
+        others = {
+            other for key in keys for other in self.busy.get(key, ())
+            if self.leases[other].state == "ending"
+        }  # fmt: skip
+        lease = replace(lease, epoch=epoch)
+        if others:
+            assert self.rules is not None
+            until_ms = now_ms + self.rules.pending_ms
+            lease = replace(lease, state="pending", bind_by_ms=0, pending_until_ms=until_ms)
+            self.waiting[name] = others
+        for key in keys:
+            self.busy[key] = self.busy.get(key, frozenset()) | {name}
+        self.sources[name] = source
+        return lease
+
+    def leaving(self, rules: markets.MarketDeclared | None) -> frozenset[str]:
+        """The leases whose devices are sold while they end."""
+        if rules is None or not rules.pending_ms:
+            return frozenset()
+        return frozenset(name for name, one in self.leases.items() if one.state == "ending")
 
     # -- leases ------------------------------------------------------------------------------------
 
     def move(self, lease: LeaseChanged, now_ms: int, state: str, **changes: Any) -> None:
         """A lease enters a state: published, and told under the state's name."""
         after = replace(lease, state=state, **changes)
-        self.leases[after.lease_id] = after
-        self.expected.lease(after, now_ms)
+        self.publish(after, now_ms)
         kinds: dict[str, OutcomeKind] = {"bound": "bound", "notice": "notice", "ended": "ended"}
         self.tell_lease(after, kinds[state], now_ms)
 
@@ -135,8 +192,11 @@ class Replay:
         if lease.state not in LIVE:
             return False
         after = replace(lease, state="ending", cause=cause, epoch=lease.epoch + 1)
-        self.leases[after.lease_id] = after
-        self.expected.lease(after, now_ms)
+        self.publish(after, now_ms)
+        self.sales.offers.pop(after.lease_id, None)
+        kind, reason, _ = _ENDINGS[cause]
+        if self.sales.failed(after, kind, reason, now_ms):
+            return True
         refund = self.refund_micros(after, now_ms)
         source = self.sources[after.lease_id]
         whose = (after.market, after.bid_id, after.tenant, after.agent)
@@ -148,27 +208,32 @@ class Replay:
             ),
             source, now_ms,
         )  # fmt: skip
-        kind, reason, _ = _ENDINGS[cause]
         if after.bound_at_ms and kind == "voided":
             kind = "ending"
         self.tell_lease(after, kind, now_ms, reason, refund)
         return True
 
     def refund_micros(self, lease: LeaseChanged, now_ms: int) -> int:
-        """Whole unused slots, pro rata; the holder's own ending keeps a fee."""
+        """What is unused; the holder's own ending keeps a fee."""
+        assert self.rules is not None
+        unused = self.unused_micros(lease, now_ms)
+        _, _, platform = _ENDINGS[lease.cause]
+        return unused if platform else max(0, unused - self.rules.release_fee_micros)
+
+    def unused_micros(self, lease: LeaseChanged, now_ms: int) -> int:
+        """The price of whole unused slots, pro rata."""
         assert self.rules is not None
         slot_ms = self.rules.slot_ms
         slots = (lease.duration_ms + slot_ms - 1) // slot_ms
         used = 0
         if lease.bound_at_ms:
             used = max(0, min(slots, (now_ms - lease.bound_at_ms + slot_ms - 1) // slot_ms))
-        unused = lease.price_micros * (slots - used) // slots
-        _, _, platform = _ENDINGS[lease.cause]
-        return unused if platform else max(0, unused - self.rules.release_fee_micros)
+        return lease.price_micros * (slots - used) // slots
 
     def tell_lease(
         self, lease: LeaseChanged, kind: OutcomeKind, now_ms: int,
-        reason: Rejection | None = None, refund_micros: int = 0,
+        reason: Rejection | None = None, refund_micros: int = 0, *, amount_micros: int = 0,
+        offer_id: str = "",
     ) -> None:  # fmt: skip
         """The holder is told what happened to a lease."""
         self.expected.told(
@@ -180,6 +245,7 @@ class Replay:
                 level=lease.level, market_pool=lease.market_pool,
                 devices=lease.devices if kind in ("won", "bound") else (),
                 ends_at_ms=lease.ends_at_ms, grace_until_ms=lease.grace_until_ms,
+                amount_micros=amount_micros, offer_id=offer_id,
             ),
             self.sources[lease.lease_id], () if reason is None else (reason,),
         )  # fmt: skip
@@ -198,13 +264,13 @@ class Replay:
         elif isinstance(event, orders.CancelRequested):
             order = self.book.get(event.bid_id)
             if order is None:
-                self._decline(event, "", Rejection.UNKNOWN_BID, now_ms)
+                self.decline(event, "", Rejection.UNKNOWN_BID, now_ms)
             else:
                 self.close(order, "cancelled", now_ms)
         else:
             lease = self.leases.get(event.lease_id)
             if lease is None or not self.end(lease, "released", now_ms):
-                self._decline(event, event.lease_id, Rejection.LEASE_ENDED, now_ms)
+                self.decline(event, event.lease_id, Rejection.LEASE_ENDED, now_ms)
 
     def _came_too_early(self, order: Order) -> bool:
         """Before its first window a market may not yet have been known when an order was read."""
@@ -237,15 +303,15 @@ class Replay:
             order.source, reasons,
         )  # fmt: skip
 
-    def _decline(
-        self, event: orders.CancelRequested | orders.ReleaseRequested, lease_id: str,
-        reason: Rejection, now_ms: int,
-    ) -> None:  # fmt: skip
+    def decline(
+        self, event: Request, lease_id: str, reason: Rejection, now_ms: int, offer_id: str = ""
+    ) -> None:
+        """A request changes nothing: who asked is told why."""
         self.expected.told(
             OutcomeReported(
                 outcome_id=ids.joined("declined", self.partition, event.source, event.seq),
                 kind="declined", tenant=event.tenant, agent=event.agent, at_ms=now_ms,
-                bid_id=event.bid_id, market=event.market, lease_id=lease_id,
+                bid_id=event.bid_id, market=event.market, lease_id=lease_id, offer_id=offer_id,
             ),
             event.source, (reason,),
         )  # fmt: skip

@@ -5,6 +5,8 @@ Decides which commands must have left a trace. Refuses to judge them.
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from bidplane_agents.audit.books import Books
 from bidplane_agents.audit.contents import Seen
 from bidplane_agents.audit.findings import Findings
@@ -15,9 +17,11 @@ from bidplane_topics import bids, codec, envelope, ids, orders, registry
 from bidplane_topics.errors import ContractError
 from bidplane_topics.outcomes import OutcomeReported
 
+_DEAL: Final = "deal"
+
 
 class Requests:
-    """Cancel and release requests of one partition's tenants, by what they ask to end."""
+    """What one partition's tenants asked of markets besides bids, by what it is about."""
 
     def __init__(self, books: Books, partition: int) -> None:
         """Find every request of ``partition``."""
@@ -27,19 +31,24 @@ class Requests:
             event = one.event
             if isinstance(event, orders.OrderPlaced) or event.source != partition:
                 continue
-            if isinstance(event, orders.CancelRequested):
-                self._made.setdefault((event.bid_id, ""), []).append(one)
-            else:
-                self._made.setdefault(("", event.lease_id), []).append(one)
+            self._made.setdefault(_about(event), []).append(one)
 
     def take(self, bid_id: str, lease_id: str) -> Seen | None:
-        """A request that nobody has explained yet."""
-        found = self._made.get((bid_id, lease_id))
+        """A request to end an order or a lease that nobody has explained yet."""
+        return self._taken((bid_id, lease_id))
+
+    def dealt(self, command_id: str) -> Seen | None:
+        """The offer or acceptance that a command made, once."""
+        return self._taken((command_id, _DEAL))
+
+    def _taken(self, about: tuple[str, str]) -> Seen | None:
+        found = self._made.get(about)
         return found.pop(0) if found else None
 
     def excuse(self, signed: Signed) -> None:
         """A request may be the only trace of an envelope: what it could have made is no riddle."""
-        for command in signed.envelope.commands:
+        for index, command in enumerate(signed.envelope.commands):
+            self.dealt(signed.bid_id(index))
             if command.cancel is not None:
                 self.take(command.cancel.bid_id, "")
             elif command.release is not None:
@@ -53,6 +62,19 @@ class Requests:
                     1, self._contents.late(one), one.record, "a request that no command made",
                     "none", one.event,
                 )  # fmt: skip
+
+
+def _about(event: Any) -> tuple[str, str]:
+    """What a request is filed under: its command, or what it asks to end."""
+    match event:
+        case orders.OfferMade():
+            return event.command_id, _DEAL
+        case orders.OfferAccepted():
+            return event.bid_id, _DEAL
+        case orders.CancelRequested():
+            return event.bid_id, ""
+        case _:
+            return "", event.lease_id
 
 
 def reach_of_bids(books: Books, money: Money) -> int:

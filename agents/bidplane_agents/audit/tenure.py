@@ -16,11 +16,11 @@ from bidplane_topics import registry
 from bidplane_topics.leases import LeaseChanged, LeasedDevice
 from bidplane_topics.rounds import RoundClosed
 
-_STEP: Final = {"awarded": 0, "bound": 1, "notice": 2, "ending": 3, "ended": 4}
-# What never changes in the life of a lease.
+_STEP: Final = {"pending": 0, "awarded": 1, "bound": 2, "notice": 3, "ending": 4, "ended": 5}
+# What never changes in the life of a lease; the deadline to bind is set when it is awarded.
 _FIXED: Final = (
     "market", "bid_id", "tenant", "agent", "window", "market_pool", "shape", "level", "devices",
-    "nodes", "price_micros", "duration_ms", "awarded_at_ms", "bind_by_ms",
+    "nodes", "price_micros", "duration_ms", "awarded_at_ms", "pending_until_ms", "bought_from",
 )  # fmt: skip
 
 
@@ -55,6 +55,19 @@ class Tenure:
         )
         # A compacted topic may begin with a lease whose end has spent one epoch more.
         epoch = lease.epoch - (lease.state in ("ending", "ended"))
+        # A lease whose end alone is left began before others of which more is left.
+        for key in map(whole_of, lease.devices if lease.state != "ended" else ()):
+            self.findings.check(
+                3, epoch > self.epochs.get(key, 0), one.record, f"the epoch of {key}",
+                f"above {self.epochs.get(key, 0)}", epoch,
+            )  # fmt: skip
+        # A pending lease holds nothing, and never did if it ends without a deadline to bind.
+        if lease.bind_by_ms:
+            self._holds(one, lease)
+        self._passed(lease)
+
+    def _holds(self, one: Seen, lease: LeaseChanged) -> None:
+        """The lease is the only active one on its devices from now on."""
         for device in lease.devices:
             key = whole_of(device)
             others = self.holders.setdefault(key, {})
@@ -66,14 +79,12 @@ class Tenure:
                 3, not clash, one.record, f"{key}, a device of lease {lease.lease_id}",
                 "no other active lease", clash,
             )  # fmt: skip
-            self.findings.check(
-                3, epoch > self.epochs.get(key, 0), one.record, f"the epoch of {key}",
-                f"above {self.epochs.get(key, 0)}", epoch,
-            )  # fmt: skip
             others.setdefault(lease.lease_id, []).append(device)
-        for device in lease.devices:
-            key = whole_of(device)
-            self.epochs[key] = max(self.epochs.get(key, 0), epoch)
+
+    def _passed(self, lease: LeaseChanged) -> None:
+        """Who comes later needs a higher epoch."""
+        for key in map(whole_of, lease.devices):
+            self.epochs[key] = max(self.epochs.get(key, 0), lease.epoch)
 
     def _moves(self, one: Seen, before: LeaseChanged, lease: LeaseChanged) -> None:
         forward = _STEP[lease.state] > _STEP[before.state]
@@ -87,15 +98,22 @@ class Tenure:
                 promise = 4 if field in ("devices", "nodes", "shape", "level") else 3
                 what = f"lease {lease.lease_id}, {field}"
                 self.findings.check(promise, False, one.record, what, was, now)
+        rises = before.state == "pending" and lease.state == "awarded"
+        same = before.bind_by_ms == lease.bind_by_ms
+        self.findings.check(
+            3, same != rises, one.record, f"lease {lease.lease_id}, bind_by_ms",
+            "a deadline" if rises else before.bind_by_ms, lease.bind_by_ms,
+        )  # fmt: skip
+        if rises:
+            self._holds(one, lease)
+        self._passed(lease)
         live = before.state not in ("ending", "ended")
         grown = before.epoch + (live and lease.state in ("ending", "ended"))
         self.findings.same(3, grown, lease.epoch, one.record, f"the epoch of {lease.lease_id}")
 
     def _ends(self, lease: LeaseChanged) -> None:
-        for device in lease.devices:
-            key = whole_of(device)
+        for key in map(whole_of, lease.devices):
             self.holders.get(key, {}).pop(lease.lease_id, None)
-            self.epochs[key] = max(self.epochs.get(key, 0), lease.epoch)
 
     def _outlived(self) -> None:
         """A lease past its end and grace is ending one round later."""

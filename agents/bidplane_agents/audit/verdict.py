@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from bidplane_agents.audit import fates, lanes, rounds
+from bidplane_agents.audit import fates, lanes, rounds, transits
 from bidplane_agents.audit.accounts import Accounts
 from bidplane_agents.audit.books import Books
 from bidplane_agents.audit.contents import Contents
@@ -42,6 +42,7 @@ def audit(log: Log, progress: Callable[[str], None] = _silent) -> Findings:
         money = Money(contents, partition, findings)
         money.fold()
         Accounts(books, money, findings).audit()
+    transits.audit_transits(contents, findings)
     replayed = set()
     for partition in _partitions(log, registry.ORDERS, registry.ROUNDS, registry.LEASES):
         Tenure(contents, partition, findings).audit()
@@ -95,8 +96,15 @@ def as_lines(findings: Findings, log: Log) -> list[str]:
         text = ", ".join(f"{count} {what}" for what, count in sorted(findings.open.items()))
         lines.append(f"open at the end of the log: {text}")
     lines += [f"not checked: {sentence}" for sentence in findings.notes]
-    lines.append("all promises kept" if findings.sound else "a promise is broken")
+    lines.append(_sum(findings))
     return lines
+
+
+def _sum(findings: Findings) -> str:
+    broken = [str(number) for number, count in findings.broken_count.items() if count]
+    if not broken:
+        return "all promises kept"
+    return f"{len(broken)} of {len(PROMISES)} promises broken: {', '.join(broken)}"
 
 
 def _earliest(findings: Findings) -> Finding | None:

@@ -8,24 +8,38 @@ from typing import Annotated
 
 import typer
 
+from bidplane_agents import (
+    budgets,
+    clock,
+    durations,
+    errors,
+    history,
+    placing,
+    profiles,
+    sequence,
+    session,
+)
 from bidplane_agents import client as clients
-from bidplane_agents import clock, durations, errors, history, placing, profiles, sequence, session
 from bidplane_agents import connection as connections
 from bidplane_agents import operator as operators
-from bidplane_agents.commands import options, output, showing
+from bidplane_agents.commands import awaiting, options, output, showing
 from bidplane_topics import bids
 from bidplane_topics.outcomes import OutcomeReported
-
-WON_OR_HELD = ("won",)
 
 
 def bid(
     *,
     market: Annotated[str, typer.Option(help="The market to bid in.")],
-    value: Annotated[str, typer.Option(help="Credits; for each level when elastic.")],
+    value: Annotated[
+        str,
+        typer.Option(help="Credits; for each level when elastic. No more than you have counts."),
+    ],
     shape: Annotated[str, typer.Option(help="1g 2g 3g 4g, or 1 2 4 8 16 32 64 devices.")] = "",
     minutes: Annotated[str, typer.Option(help="How long, in minutes.")] = "",
-    select: Annotated[list[str] | None, typer.Option(metavar="ATTR=VALUE")] = None,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ATTR=VALUE", help="Of every alternative: see `market pools`."),
+    ] = None,
     alternative: Annotated[
         list[str] | None,
         typer.Option(metavar="SHAPE:DURATION[:ATTR=VALUE,…]", help="Any one of these will do."),
@@ -48,18 +62,11 @@ def bid(
     as_json: options.AsJson = False,
 ) -> int:
     """Bid for devices; prints the bid's id."""
-    ways = [placing.parse_alternative(text) for text in alternative or []]
-    if shape or minutes or not ways:
-        if not (shape and minutes):
-            raise errors.BadInput("give --shape and --minutes, or --alternative SHAPE:DURATION")
-        duration_ms = durations.minutes_ms("--minutes", minutes)
-        ways.insert(
-            0, placing.alternative(shape, duration_ms, placing.parse_selector(select or []))
-        )
+    ways = _ways(shape, minutes, alternative or [], select or [])
     low, high = placing.parse_levels(levels) if levels else (1, 1)
     now_ms = clock.now_ms()
     place = placing.checked(
-        market=market, mode="elastic" if levels else "rigid", alternatives=tuple(ways),
+        market=market, mode="elastic" if levels else "rigid", alternatives=ways,
         value_micros=placing.micros(value), level_min=low, level_max=high,
         not_before_ms=now_ms + durations.parse_ms("--not-before", not_before) if not_before else 0,
         rest_until_ms=now_ms + durations.parse_ms("--rest", rest) if rest else 0,
@@ -77,13 +84,24 @@ def bid(
             if not wait:
                 output.json({"bid_id": bid_id}) if as_json else output.line(bid_id)
                 return 0
-            output.note(f"sent {bid_id}")
-            await client.wait_for(bid_id, {"won"}, timeout)
-            output.note("won; waiting for the devices")
-            showing.outcome(await client.wait_for(bid_id, {"bound"}, timeout), as_json=as_json)
+            showing.outcome(await awaiting.bound(client, bid_id, timeout), as_json=as_json)
             return 0
 
     return output.run(work())
+
+
+def _ways(
+    shape: str, minutes: str, alternatives: list[str], terms: list[str]
+) -> tuple[bids.Alternative, ...]:
+    """The alternatives that were typed; ``terms`` hold for each that does not say otherwise."""
+    shared = placing.parse_selector(terms)
+    ways = tuple(placing.parse_alternative(text, shared) for text in alternatives)
+    if ways and not shape and not minutes:
+        return ways
+    if not (shape and minutes):
+        raise errors.BadInput("give --shape and --minutes, or --alternative SHAPE:DURATION")
+    duration_ms = durations.minutes_ms("--minutes", minutes)
+    return (placing.alternative(shape, duration_ms, shared), *ways)
 
 
 def print_record(place: bids.Place, agent: str, directory: str) -> int:
@@ -194,7 +212,7 @@ async def _follow(told: AsyncIterator[OutcomeReported], *, as_json: bool) -> int
 
 def balance(
     *,
-    account: Annotated[str, typer.Argument(metavar="[TENANT[/NAME]]")] = "",
+    account: Annotated[str, typer.Argument(metavar="[TENANT[/NAME]|org:NAME]")] = "",
     ledger: Annotated[
         bool, typer.Option("--ledger", help="Add up the ledger (operators).")
     ] = False,
@@ -232,11 +250,9 @@ async def _own_balance(agent: str, kafka: str, directory: str) -> history.Balanc
 async def _ledger(account: str, agent: str, kafka: str, directory: str) -> history.Balance:
     connection = connections.from_environment(kafka, directory)
     account = account or profiles.load(profiles.find(agent, directory)).id
+    budgets.check_account(account)
     known = await operators.Operator(connection).directory()
-    partition = known.tenants.get(account.partition("/")[0])
-    if partition is None or ("/" in account and account not in known.agents):
-        raise errors.BadInput(f"{account} is not registered: see `bidplane agent list`")
-    return await history.ledger_balance(connection, partition, account)
+    return await history.ledger_balance(connection, known.partition_of(account), account)
 
 
 def why(

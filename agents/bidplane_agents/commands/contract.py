@@ -17,10 +17,10 @@ app = typer.Typer(no_args_is_help=True, help="The contract: export, verify.")
 @app.command("export")
 def export(
     *,
-    out: Annotated[Path, typer.Option(help="Folder for schemas/ and the table.")] = Path("topics"),
+    out: Annotated[Path, typer.Option(help="Folder for schemas/ and README.md.")] = Path("topics"),
     as_json: options.AsJson = False,
 ) -> int:
-    """Write JSON Schema of every event, and the table of topics into OUT/README.md."""
+    """Write JSON Schema of every event into OUT/schemas, the table of topics into OUT/README.md."""
     changed = [str(path) for path in schemas.export(out)]
     if as_json:
         output.json({"changed": changed})

@@ -1,4 +1,4 @@
-"""Commands about markets: create, list."""
+"""Commands about markets: create, remove, list, pools."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from bidplane_agents import connection as connections
-from bidplane_agents import durations, errors, operator
+from bidplane_agents import durations, errors, market_rules, offered, operator
 from bidplane_agents.commands import options, output
-from bidplane_topics import markets, money
+from bidplane_topics import ids, markets, money
 
-app = typer.Typer(no_args_is_help=True, help="Markets: create, list.")
+app = typer.Typer(no_args_is_help=True, help="Markets: create, remove, list, pools.")
 
 
 @app.command("create")
@@ -32,24 +32,39 @@ def create(
     stale_after: Annotated[
         str, typer.Option(help="A sink silent this long sells nothing.")
     ] = "15s",
+    entitle: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TENANT=UNITS", help="A tenant's floor; 7 units are a GPU."),
+    ] = None,
+    pending: Annotated[
+        str, typer.Option(help="Sell devices being given back; winners wait this long at most.")
+    ] = "0s",
     release_fee: Annotated[str, typer.Option(help="Credits kept at an early release.")] = "0",
     kafka: options.Kafka = "",
     directory: options.Directory = "",
     as_json: options.AsJson = False,
 ) -> int:
-    """Create a market on the lowest free partition."""
+    """Create a market on the lowest free partition.
+
+    Example: bidplane market create pool-a --reserve 0.01 --entitle research=14
+    """
     rules: dict[str, Any] = {
-        "market": name, "rule": rule,
-        "window_ms": durations.parse_ms("--window", window),
-        "slot_ms": durations.parse_ms("--slot", slot),
+        "market": ids.check_name("market", name), "rule": market_rules.rule(rule),
+        "window_ms": market_rules.span_ms("--window", window),
+        "slot_ms": market_rules.span_ms("--slot", slot),
         "reserve_micros": money.parse_credits(reserve),
         "reserves": {k: money.parse_credits(v) for k, v in _pairs("--pool-reserve", pool_reserve)},
-        "scarcity": {k: _whole(v) for k, v in _pairs("--pool-scarcity", pool_scarcity)},
-        "max_duration_ms": durations.parse_ms("--max-duration", max_duration),
-        "bind_deadline_ms": durations.parse_ms("--bind-deadline", bind_deadline),
-        "grace_ms": durations.parse_ms("--grace", grace),
-        "stale_after_ms": durations.parse_ms("--stale-after", stale_after),
+        "scarcity": {
+            k: market_rules.permille("--pool-scarcity", v)
+            for k, v in _pairs("--pool-scarcity", pool_scarcity)
+        },
+        "max_duration_ms": market_rules.span_ms("--max-duration", max_duration),
+        "bind_deadline_ms": market_rules.span_ms("--bind-deadline", bind_deadline),
+        "grace_ms": market_rules.span_ms("--grace", grace),
+        "stale_after_ms": market_rules.span_ms("--stale-after", stale_after),
+        "pending_ms": market_rules.span_ms("--pending", pending),
         "release_fee_micros": money.parse_credits(release_fee),
+        "entitlements": {k: _units(v) for k, v in _pairs("--entitle", entitle, "TENANT=UNITS")},
     }  # fmt: skip
     if device_class:
         rules["device_class"] = device_class
@@ -61,22 +76,80 @@ def create(
         async with operator.Operator(connections.from_environment(kafka, directory)) as hand:
             return await hand.create_market(rules)
 
-    _show([output.run(work())], as_json=as_json)
+    made = output.run(work())
+    _show([made], as_json=as_json)
+    output.note(
+        f"{name} sells nothing until these run: `bidplane source inventory --market {name}`, "
+        f"`bidplane sink claims --market {name}` and, for agents' pods, `bidplane sink nodes "
+        f"--market {name}`"
+    )
     return 0
 
 
-def _pairs(option: str, given: list[str] | None) -> list[tuple[str, str]]:
+def _pairs(
+    option: str, given: list[str] | None, form: str = "POOL=NUMBER"
+) -> list[tuple[str, str]]:
     pairs = [(text.rpartition("=")[0], text.rpartition("=")[2]) for text in given or []]
     for name, _ in pairs:
         if not name:
-            raise errors.BadInput(f"{option}: write POOL=NUMBER")
+            raise errors.BadInput(f"{option}: write {form}")
     return pairs
 
 
-def _whole(text: str) -> int:
-    if not text.isdigit():
-        raise errors.BadInput(f"--pool-scarcity {text!r}: write a whole number of permille")
+def _units(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise errors.BadInput(f"--entitle {text!r}: write a whole number of units, 7 for a GPU")
     return int(text)
+
+
+@app.command("remove")
+def remove(
+    *,
+    name: Annotated[str, typer.Argument()],
+    kafka: options.Kafka = "",
+    directory: options.Directory = "",
+    as_json: options.AsJson = False,
+) -> int:
+    """Remove a market: bids in its book are refused and refunded, leases run to their end.
+
+    Its partition stays with its name: `market create` of the same name opens it again.
+    """
+
+    async def work() -> None:
+        """Do what needs Kafka."""
+        async with operator.Operator(connections.from_environment(kafka, directory)) as hand:
+            await hand.remove_market(name)
+
+    output.run(work())
+    if as_json:
+        output.json({"removed": name})
+    else:
+        output.line(f"removed {name}: open bids are refunded at its next close, leases run out")
+    return 0
+
+
+@app.command("pools")
+def pools(
+    *,
+    name: Annotated[str, typer.Argument(metavar="[NAME]")] = "",
+    kafka: options.Kafka = "",
+    directory: options.Directory = "",
+    as_json: options.AsJson = False,
+) -> int:
+    """Show what is offered: each pool of the last round, and the --select terms that it meets.
+
+    Example: bidplane market pools pool-a
+    """
+    reached = connections.from_environment(kafka, directory)
+    found = output.run(offered.fetch(reached, name))
+    if as_json:
+        output.json(found)
+        return 0
+    if not found:
+        output.line("there is no market: `bidplane market create NAME` makes one")
+    for text in offered.lines(found):
+        output.line(text)
+    return 0
 
 
 @app.command("list")

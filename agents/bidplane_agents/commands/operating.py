@@ -1,25 +1,25 @@
-"""Commands of an operator: topics, agents, grants, markets."""
+"""Commands of an operator: topics and agents."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bidplane_agents import (
-    connection as connections,
-)
-from bidplane_agents import (
-    durations,
+    budgets,
     errors,
+    kubeconfigs,
     log,
     operator,
     profiles,
     topology,
 )
-from bidplane_agents.commands import options, output
+from bidplane_agents import (
+    connection as connections,
+)
+from bidplane_agents.commands import budgeting, options, output
 from bidplane_topics import ids, money, registry
 
 agent = typer.Typer(no_args_is_help=True, help="Agents: register, list, kubeconfig.")
@@ -61,7 +61,8 @@ def agent_register(
     *,
     name: Annotated[str, typer.Argument(metavar="TENANT/NAME")],
     credits_given: Annotated[str, typer.Option("--credits", help="Credits to start with.")] = "",
-    refill: Annotated[str, typer.Option(metavar="C/hour", help="Credits for each period.")] = "",
+    refill: budgeting.Refill = "",
+    decay: budgeting.Decay = "",
     cluster: Annotated[bool | None, typer.Option("--cluster/--no-cluster")] = None,
     public_key: Annotated[str, typer.Option(help="An existing public key, in base64.")] = "",
     new_key: Annotated[
@@ -73,10 +74,14 @@ def agent_register(
     directory: options.Directory = "",
     as_json: options.AsJson = False,
 ) -> int:
-    """Register an agent; its secret key goes to its profile file (0600) and nowhere else."""
+    """Register an agent; its secret key goes to its profile file (0600) and nowhere else.
+
+    Its money is the treasury's, or its tenant's organisation's.
+    Example: bidplane agent register research/tuner --credits 50 --refill 2.50/hour --decay 10%
+    """
     path = profile or profiles.path_of(name, directory)
     amount = money.parse_credits(credits_given) if credits_given else 0
-    every = parse_refill(refill) if refill else None
+    plan = budgets.parse_plan(refill, decay)
     keep = profiles.load(path) if path.exists() and not public_key else None
     connection = connections.from_environment(kafka, directory)
 
@@ -95,10 +100,11 @@ def agent_register(
             # agent that the lane does not know yet would go to the dead letters.
             if wait:
                 await _registered(tail, name)
+            known = await hand.directory()
             if amount:
-                await hand.grant_known(done.partition, name, amount, grant_id=f"register|{name}")
-            if every is not None:
-                await hand.set_refill(done.partition, name, *every)
+                await hand.grant(name, amount, grant_id=f"register|{name}", known=known)
+            if plan is not None:
+                await hand.set_budget(name, plan, known=known)
             return done
 
     ids.split_agent(name)
@@ -112,19 +118,6 @@ def agent_register(
     else:
         output.facts((key, _text(value)) for key, value in shown.items())
     return 0
-
-
-def parse_refill(text: str) -> tuple[int, int]:
-    """``2.50/hour`` or ``1/10m``: micro-credits and milliseconds.
-
-    Raises:
-        BadInput: it is neither.
-    """
-    amount, slash, period = text.partition("/")
-    words = {"second": "1s", "minute": "1m", "hour": "1h", "day": "1d"}
-    if not slash:
-        raise errors.BadInput(f"refill {text!r}: write CREDITS/PERIOD, as in 2.50/hour or 1/10m")
-    return money.parse_credits(amount), durations.parse_ms("refill", words.get(period, period))
 
 
 async def _outcomes_from_now(connection: connections.Connection, partition: int) -> log.Tail:
@@ -176,55 +169,34 @@ def agent_list(
 def agent_kubeconfig(
     *,
     name: Annotated[str, typer.Argument(metavar="TENANT/NAME")],
-    directory: options.Directory = "",
-    as_json: options.AsJson = False,
-) -> int:
-    """Print a kubeconfig's path: export KUBECONFIG=$(bidplane agent kubeconfig NAME)."""
-    tenant, agent_name = ids.split_agent(name)
-    home = os.environ.get("BIDPLANE_CLUSTERS_DIR", "") or str(
-        Path(connections.working_directory(directory)) / "clusters"
-    )
-    path = (Path(home) / tenant / agent_name / "kubeconfig").absolute()
-    if not path.is_file():
-        raise errors.BadInput(
-            f"no {path}: was {name} registered with --cluster, and does "
-            "`bidplane sink clusters` run?"
-        )
-    if as_json:
-        output.json({"agent": name, "kubeconfig": str(path)})
-    else:
-        output.line(str(path))
-    return 0
-
-
-def grant(
-    *,
-    account: Annotated[str, typer.Argument(metavar="TENANT[/NAME]")],
-    amount: Annotated[str, typer.Argument(metavar="CREDITS")],
-    grant_id: Annotated[str, typer.Option("--id", help="Repeating an id gives nothing more.")] = "",
-    from_tenant: Annotated[
-        bool, typer.Option(help="Take it from the tenant's own account.")
-    ] = False,
+    timeout: options.Timeout = 120.0,
     kafka: options.Kafka = "",
     directory: options.Directory = "",
     as_json: options.AsJson = False,
 ) -> int:
-    """Give credits to an agent or a tenant."""
-    amount_micros = money.parse_credits(amount)
-    if "/" in account:
-        ids.split_agent(account)
+    """Print the path of an agent's kubeconfig, once its control plane runs.
 
-    async def work() -> str:
+    Example: config=$(bidplane agent kubeconfig research/a) && export KUBECONFIG="$config"
+    """
+    path = kubeconfigs.path_of(name, directory)
+
+    async def work() -> None:
         """Do what needs Kafka."""
-        async with operator.Operator(connections.from_environment(kafka, directory)) as hand:
-            source = "tenant" if from_tenant else "treasury"
-            return await hand.grant(account, amount_micros, grant_id=grant_id, source=source)
+        try:
+            connection = connections.from_environment(kafka, directory)
+        except errors.BadInput as error:
+            raise errors.BadInput(
+                f"no {path}: was {name} registered with --cluster? give --kafka HOST:PORT to wait"
+            ) from error
+        await kubeconfigs.is_due(connection, name)
 
-    given = output.run(work())
+    if not path.is_file():
+        output.run(work())
+        kubeconfigs.wait(path, name, timeout, output.note)
     if as_json:
-        output.json({"account": account, "amount_micros": amount_micros, "grant_id": given})
+        output.json({"agent": name, "kubeconfig": str(path)})
     else:
-        output.line(f"{money.format_credits(amount_micros)} credits to {account} ({given})")
+        output.line(str(path))
     return 0
 
 

@@ -51,7 +51,8 @@ def outcome(found: OutcomeReported, *, as_json: bool) -> None:
     output.facts([
         ("outcome", found.kind), ("why", found.sentence), ("bid", found.bid_id),
         ("lease", found.lease_id), ("market", found.market), ("pool", found.market_pool),
-        ("epoch", str(found.epoch or "")), ("devices", devices(found.devices)),
+        ("offer", found.offer_id), ("epoch", str(found.epoch or "")),
+        ("devices", devices(found.devices)),
         ("price", credits_of(found.price_micros)), ("refund", credits_of(found.refund_micros)),
         ("ends at", moment(found.ends_at_ms)), ("figures", evidence(found)),
     ])  # fmt: skip
@@ -63,12 +64,19 @@ def streamed(found: OutcomeReported, *, as_json: bool) -> None:
         output.json_line(found)
         return
     parts = [
-        moment(found.at_ms), found.kind, found.lease_id or found.bid_id, found.sentence,
+        moment(found.at_ms), found.kind, _about(found), found.sentence,
         f"price {format_credits(found.price_micros)}" if found.price_micros else "",
         f"refund {format_credits(found.refund_micros)}" if found.refund_micros else "",
         devices(found.devices), evidence(found),
     ]  # fmt: skip
     output.line("  ".join(part for part in parts if part))
+
+
+def _about(found: OutcomeReported) -> str:
+    """What an outcome is about: a lease, a bid, or the round that a receipt is for."""
+    if found.kind == "receipt":
+        return f"{found.market} window {found.window}"
+    return found.lease_id or found.bid_id
 
 
 def holdings(seen: view.View, *, as_json: bool) -> None:

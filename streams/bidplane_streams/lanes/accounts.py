@@ -16,9 +16,11 @@ from bidplane_topics import envelope, registry
 
 GLOBALS = (registry.MARKETS,)
 # Applied in this order within a batch, so that a registration precedes the bids that need it.
-INPUTS = (registry.AGENTS, registry.ACCOUNTS, registry.SETTLEMENTS, registry.BIDS)
+INPUTS = (
+    registry.AGENTS, registry.ACCOUNTS, registry.TRANSIT, registry.SETTLEMENTS, registry.BIDS,
+)  # fmt: skip
 OUTPUTS = (
-    registry.ORDERS, registry.LEDGER, registry.OUTCOMES,
+    registry.ORDERS, registry.LEDGER, registry.OUTCOMES, registry.TRANSIT,
     *(registry.dead_letters(topic) for topic in (*GLOBALS, *INPUTS)),
 )  # fmt: skip
 CHANGELOG = registry.ACCOUNTS_CHANGELOG
@@ -73,4 +75,6 @@ class AccountsLogic:
             deadletters.bury(effects, record, refused.reason, str(refused))
             return None
         commands = core.decoded(effects, record)
-        return None if commands is None else SignedCommands(commands, key_id)
+        if commands is None:
+            return None
+        return SignedCommands(commands, key_id, envelope.seal_of(record.headers))

@@ -12,18 +12,22 @@ import msgspec
 
 from bidplane_streams.market.ledger import Balance
 from bidplane_streams.market.rows import Rows, State
+from bidplane_streams.market.schedules import Schedule
 from bidplane_topics import markets
 
 
+class Tenant(msgspec.Struct, frozen=True):
+    """A registered tenant, and the organisation that its money comes from, if any."""
+
+    organisation: str = ""
+
+
 class Agent(msgspec.Struct, frozen=True):
-    """A registered agent; refills accrue by whole periods since ``refilled_at_ms``."""
+    """A registered agent."""
 
     tenant: str
     agent: str
     key_ids: tuple[str, ...]
-    refill_micros: int = 0
-    refill_period_ms: int = 0
-    refilled_at_ms: int = 0
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -101,10 +105,15 @@ class AccountsState(State):
     def __init__(self, partition: int) -> None:
         """An empty partition."""
         self.partition = partition
-        self.tenants: Rows[bool] = Rows("tenant", bool)
+        self.organisations: Rows[bool] = Rows("organisation", bool)
+        self.tenants: Rows[Tenant] = Rows("tenant", Tenant)
         self.agents: Rows[Agent] = Rows("agent", Agent)
         self.keys: Rows[Key] = Rows("key", Key)
         self.grants: Rows[bool] = Rows("grant", bool)
+        # Transfers that came here, by id, and those of ours that came back.
+        self.arrived: Rows[bool] = Rows("arrived", bool)
+        self.returned: Rows[bool] = Rows("returned", bool)
+        self.schedules: Rows[Schedule] = Rows("schedule", Schedule)
         self.orders = HeldOrders()
         self.leases: Rows[HeldLease] = Rows("lease", HeldLease)
         self.markets: Rows[markets.MarketDeclared] = Rows("market", markets.MarketDeclared)
@@ -112,8 +121,9 @@ class AccountsState(State):
         self.sent: Rows[int] = Rows("sent", int)
         self.heard: Rows[int] = Rows("heard", int)
         self.tables = (
-            self.tenants, self.agents, self.keys, self.grants, self.orders, self.leases,
-            self.markets, self.balances, self.sent, self.heard,
+            self.organisations, self.tenants, self.agents, self.keys, self.grants, self.arrived,
+            self.returned, self.schedules, self.orders, self.leases, self.markets, self.balances,
+            self.sent, self.heard,
         )  # fmt: skip
 
     def public_key(self, key_id: str) -> bytes | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bidplane_streams.market import pools
+from bidplane_streams.market import floors, pools
 from bidplane_streams.market.shapes import UNITS
 from bidplane_topics.instances import Instance, InstanceAlternative, InstanceBid, InstancePool
 from bidplane_topics.markets import MarketDeclared
@@ -81,9 +81,16 @@ def _free(pool: pools.Pool) -> int:
 
 def instance(
     rules: MarketDeclared, window: int, beacon: str, offered: dict[str, pools.Pool],
-    entrants: dict[str, tuple[OrderPlaced, list[Reach]]],
+    entrants: dict[str, tuple[OrderPlaced, list[Reach]]], covered: floors.Floors | None = None,
 ) -> Instance:  # fmt: skip
-    """The window as a clearing instance (INTERFACES), bids in id order."""
+    """The window as a clearing instance (INTERFACES), bids in id order.
+
+    ``covered`` by its tenant's floor, an alternative in a pool of the market's own devices is of
+    the first tier.
+    """
+    own = frozenset(
+        name for name, pool in offered.items() if pool.device_class == rules.device_class
+    )
     return Instance(
         market=rules.market, window=window, beacon=beacon, slot_ms=rules.slot_ms,
         pools=tuple(
@@ -95,15 +102,25 @@ def instance(
             )
             for pool in offered.values()
         ),
-        bids=tuple(_bid(*entrants[bid_id]) for bid_id in sorted(entrants)),
+        bids=tuple(
+            _bid(*entrants[bid_id], own, (covered or {}).get(bid_id, frozenset()))
+            for bid_id in sorted(entrants)
+        ),
     )  # fmt: skip
 
 
-def _bid(order: OrderPlaced, reached: list[Reach]) -> InstanceBid:
+def _bid(
+    order: OrderPlaced, reached: list[Reach], own: frozenset[str], covered: frozenset[int]
+) -> InstanceBid:
     elastic = order.mode == "elastic"
     return InstanceBid(
         bid_id=order.bid_id, agent=f"{order.tenant}/{order.agent}", sequence=order.sequence,
         mode=order.mode, value_micros=order.value_micros, boost_micros=0, weight=1,
         level_min=order.level_min if elastic else 1, level_max=order.level_max if elastic else 1,
-        alternatives=tuple(one.alternative for one in reached),
+        alternatives=tuple(
+            msgspec.structs.replace(one.alternative, tier=floors.FIRST)
+            if one.index in covered and one.alternative.pool in own
+            else one.alternative
+            for one in reached
+        ),
     )  # fmt: skip

@@ -28,10 +28,15 @@ class Input(msgspec.Struct, frozen=True):
 
 
 class SignedCommands(msgspec.Struct, frozen=True):
-    """An envelope whose signature was checked against the public key that ``key_id`` names."""
+    """An envelope whose signature was checked against the public key that ``key_id`` names.
+
+    ``seal`` is the signature's hex SHA-256: a secret of the bidder's that a replay finds again, as
+    the core may not draw one.
+    """
 
     envelope: Envelope
     key_id: str
+    seal: str = ""
 
 
 class CloseWindow(msgspec.Struct, frozen=True):

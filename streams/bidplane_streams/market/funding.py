@@ -1,16 +1,15 @@
-"""Money from above: grants, and refills that accrue by whole periods.
+"""Money from above on one partition: grants to tenants and agents, and what time does to accounts.
 
-Decides what may be credited, and from which account. Refuses to know orders.
+Decides what may be credited, and from which account. Refuses to know orders and organisations'
+accounts: what an organisation gives comes from another partition (allotting.py).
 """
 
 from __future__ import annotations
 
-import msgspec
-
 from bidplane_streams.market import ledger
-from bidplane_streams.market.account_rows import Agent
 from bidplane_streams.market.account_turn import AccountTurn
-from bidplane_topics import agents, ids, money
+from bidplane_streams.market.schedules import Schedule
+from bidplane_topics import agents, ids
 from bidplane_topics import ledger as ledger_events
 from bidplane_topics.rejections import Rejection
 
@@ -19,19 +18,18 @@ def granted(turn: AccountTurn, event: agents.CreditGranted) -> None:
     """Credit from the treasury or the tenant; a grant id counts once."""
     if event.grant_id in turn.state.grants:
         return
-    name = ids.agent_id(event.tenant, event.agent)
-    if event.tenant not in turn.state.tenants or (event.agent and name not in turn.state.agents):
-        turn.dead(Rejection.UNKNOWN_AGENT, f"{name} is not registered here")
+    if not known(turn, "", event.tenant, event.agent):
         return
-    own = ledger.tenant_account(event.tenant)
-    if event.source == "tenant" and turn.journal.balance(own) < event.amount_micros:
-        turn.dead(Rejection.NO_FUNDS, f"{own} holds {turn.journal.balance(own)} micro-credits")
+    if event.source == "treasury" and limited(turn, event.tenant):
+        return
+    own, account = ledger.tenant_account(event.tenant), ledger.available(event.tenant, event.agent)
+    turn.accrue(account)  # first: it may draw on the tenant, but not on what comes now
+    if event.source == "tenant" and not covered(turn, own, event.amount_micros):
         return
     turn.state.grants.put(event.grant_id, True)
     if event.source == "treasury":
         _move(turn, "grant", ledger.TREASURY, own, event, event.agent)
     if event.agent:
-        account = ledger.available(event.tenant, event.agent)
         _move(turn, "grant", own, account, event, event.agent)
         turn.tell(
             "granted", event.tenant, event.agent, event.grant_id,
@@ -46,35 +44,66 @@ def _move(
     turn.journal.post(kind, debit, credit, event.amount_micros, event.grant_id, event.tenant, agent)
 
 
-def refill_set(turn: AccountTurn, event: agents.RefillSet) -> None:
-    """Pay out what the old schedule owes, then start the new one."""
-    name = ids.agent_id(event.tenant, event.agent)
-    if name not in turn.state.agents:
+def known(turn: AccountTurn, organisation: str, tenant: str, agent: str) -> bool:
+    """Whether the account's owner is registered here; buries the input where it is not."""
+    state = turn.state
+    if organisation and organisation not in state.organisations:
+        turn.dead(Rejection.UNKNOWN_AGENT, f"{ids.organisation_id(organisation)} is not known here")
+        return False
+    name = ids.agent_id(tenant, agent) if agent else tenant
+    if tenant and (tenant not in state.tenants or (agent and name not in state.agents)):
         turn.dead(Rejection.UNKNOWN_AGENT, f"{name} is not registered here")
+        return False
+    return True
+
+
+def limited(turn: AccountTurn, tenant: str) -> bool:
+    """Whether only an organisation may give to the tenant; buries the input where that is so."""
+    row = turn.state.tenants.get(tenant)
+    if row is None or not row.organisation:
+        return False
+    whose = ids.organisation_id(row.organisation)
+    turn.dead(Rejection.CONFLICT, f"the money of tenant {tenant} comes from {whose}")
+    return True
+
+
+def covered(turn: AccountTurn, account: str, amount_micros: int) -> bool:
+    """Whether the account holds that much, up to date; buries the input where it does not."""
+    turn.accrue(account)
+    held = turn.journal.balance(account)
+    if held < amount_micros:
+        turn.dead(Rejection.NO_FUNDS, f"{account} holds {held} micro-credits")
+    return held >= amount_micros
+
+
+def budget_set(turn: AccountTurn, event: agents.BudgetSet | agents.RefillSet) -> None:
+    """Book what the old schedule owes, then start the new one."""
+    budget = event if isinstance(event, agents.BudgetSet) else _budget(event)
+    if not known(turn, budget.organisation, budget.tenant, budget.agent):
         return
-    agent = accrue(turn, name)
-    turn.state.agents.put(
-        name,
-        msgspec.structs.replace(
-            agent, refill_micros=event.amount_micros, refill_period_ms=event.period_ms,
-            refilled_at_ms=turn.now_ms,
-        ),
+    from_treasury = budget.source == "treasury"
+    if from_treasury and budget.amount_micros and limited(turn, budget.tenant):
+        return
+    account = account_of(budget)
+    turn.accrue(account)
+    payer = ledger.TREASURY if from_treasury else ledger.tenant_account(budget.tenant)
+    schedule = Schedule(
+        budget.amount_micros, budget.period_ms, turn.now_ms, payer, budget.decay_permille
+    )
+    turn.state.schedules.put(account, schedule)
+
+
+def _budget(event: agents.RefillSet) -> agents.BudgetSet:
+    return agents.BudgetSet(
+        tenant=event.tenant, agent=event.agent, amount_micros=event.amount_micros,
+        period_ms=event.period_ms,
     )  # fmt: skip
 
 
-def accrue(turn: AccountTurn, name: str) -> Agent:
-    """Pay out whole refill periods when an account is touched: no timer needed."""
-    agent = turn.state.agents[name]
-    if agent.refill_period_ms == 0:
-        return agent
-    periods = max(0, turn.now_ms - agent.refilled_at_ms) // agent.refill_period_ms
-    if periods == 0:
-        return agent
-    until = agent.refilled_at_ms + periods * agent.refill_period_ms
-    # One entry holds no more: only a refill that nobody could mean gets there.
-    amount = min(periods * agent.refill_micros, money.MICROS_MAX)
-    turn.journal.post(
-        "refill", ledger.TREASURY, ledger.available(agent.tenant, agent.agent), amount,
-        ids.joined(name, until), agent.tenant, agent.agent,
-    )  # fmt: skip
-    return turn.state.agents.put(name, msgspec.structs.replace(agent, refilled_at_ms=until))
+def account_of(event: agents.BudgetSet) -> str:
+    """The account that the budget is about."""
+    if event.organisation:
+        return ledger.organisation_account(event.organisation)
+    if event.agent:
+        return ledger.available(event.tenant, event.agent)
+    return ledger.tenant_account(event.tenant)

@@ -75,8 +75,8 @@ class Auction:
             possible = self._empty[pool.name].fits(alternative.shape, bid.level_min)
             if possible and bid.value_micros >= reserve:
                 pairs.append(
-                    Pair(bid.tier, -key, tie, index, bid.bid_id, pool.name, alternative.shape,
-                         weighted, reserve)
+                    Pair(bid.tier_of(index), -key, tie, index, bid.bid_id, pool.name,
+                         alternative.shape, weighted, reserve)
                 )  # fmt: skip
         return pairs
 

@@ -1,8 +1,8 @@
 """The life of a lease: one pure state machine, and what it refunds.
 
-Decides which step follows from which event: awarded → bound → notice → ending → ended, where any
-live state may go to ending. Refuses to know money's accounts or devices; the first event applied
-wins.
+Decides which step follows from which event: (pending →) awarded → bound → notice → ending → ended,
+where any live state may go to ending. Refuses to know money's accounts or devices; the first event
+applied wins.
 """
 
 from __future__ import annotations
@@ -15,12 +15,28 @@ from bidplane_topics.leases import EndCause, LeaseChanged
 from bidplane_topics.money import share_floor
 
 Row = LeaseChanged
-Cause = Literal["expired", "released", "bind_timeout", "bind_failed", "node_lost", "market_removed"]
-LIVE = frozenset({"awarded", "bound", "notice"})
-# Causes that are nobody's doing but the platform's: the unused part comes back in full.
-_PLATFORM: frozenset[EndCause] = frozenset(
-    {"bind_timeout", "bind_failed", "node_lost", "market_removed"}
+Cause = Literal[
+    "expired", "released", "pending_timeout", "bind_timeout", "bind_failed", "node_lost",
+    "market_removed", "transferred",
+]  # fmt: skip
+LIVE = frozenset({"pending", "awarded", "bound", "notice"})
+# Causes that are nobody's doing but the platform's, whose unused part comes back in full; a
+# transfer's goes over to the buyer in full.
+_IN_FULL: frozenset[EndCause] = frozenset(
+    {"pending_timeout", "bind_timeout", "bind_failed", "node_lost", "market_removed", "transferred"}
 )
+
+
+def occupies(lease: Row) -> bool:
+    """Whether claims of it may stand: never before it was awarded, not even while it ends."""
+    return lease.bind_by_ms > 0 and lease.state != "ended"
+
+
+def awarded(lease: Row, bind_by_ms: int) -> Row | None:
+    """Nobody else holds the devices any more: the claims may stand. None if it does not wait."""
+    if lease.state != "pending":
+        return None
+    return msgspec.structs.replace(lease, state="awarded", bind_by_ms=bind_by_ms)
 
 
 def bound(lease: Row, at_ms: int, epoch: int) -> Row | None:
@@ -34,6 +50,8 @@ def bound(lease: Row, at_ms: int, epoch: int) -> Row | None:
 
 def due(lease: Row, now_ms: int, grace_ms: int) -> Row | None:
     """The step that time alone causes at ``now_ms``, or None."""
+    if lease.state == "pending" and now_ms >= lease.pending_until_ms:
+        return ending(lease, "pending_timeout")
     if lease.state == "awarded" and now_ms >= lease.bind_by_ms:
         return ending(lease, "bind_timeout")
     if lease.state == "bound" and now_ms >= lease.ends_at_ms:
@@ -48,6 +66,8 @@ def due(lease: Row, now_ms: int, grace_ms: int) -> Row | None:
 def due_at_ms(lease: Row) -> int | None:
     """When ``due`` will next have something to say; None while only a report can move the lease."""
     match lease.state:
+        case "pending":
+            return lease.pending_until_ms
         case "awarded":
             return lease.bind_by_ms
         case "bound":
@@ -82,4 +102,4 @@ def refund_micros(lease: Row, now_ms: int, slot_ms: int, fee_micros: int) -> int
     if lease.bound_at_ms:
         used = min(slots, max(0, -(-(now_ms - lease.bound_at_ms) // slot_ms)))
     unused = share_floor(lease.price_micros, slots - used, slots)
-    return unused if lease.cause in _PLATFORM else max(0, unused - fee_micros)
+    return unused if lease.cause in _IN_FULL else max(0, unused - fee_micros)

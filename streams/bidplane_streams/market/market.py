@@ -1,4 +1,4 @@
-"""One market's state, and what each record does to it before the window closes.
+"""What each record does to a market before the window closes.
 
 Decides what a report, an order or a supply record changes. Refuses to clear: that is rounds.py,
 which runs when the window closes.
@@ -8,73 +8,32 @@ from __future__ import annotations
 
 import msgspec
 
-from bidplane_streams.market import leases, pools
+from bidplane_streams.market import leases, pools, transfers
 from bidplane_streams.market.effects import DeadLetter, Effect, Emit, Input, SequenceGap
-from bidplane_streams.market.rows import Rows, State
+from bidplane_streams.market.market_rows import GENESIS, Lease, Market, MarketState
 from bidplane_topics import ids, markets, orders, registry, reports, supply
 from bidplane_topics import ledger as ledger_events
 from bidplane_topics.leases import LeaseChanged
 from bidplane_topics.outcomes import OutcomeKind, OutcomeReported
 from bidplane_topics.rejections import Rejection, sentence
 
-GENESIS = "0" * 64
+__all__ = ["GENESIS", "Lease", "Market", "MarketState", "Turn"]
 
-
-class Market(msgspec.Struct, frozen=True):
-    """The market itself: ``declared`` takes effect as ``rules`` when the window has closed."""
-
-    declared: markets.MarketDeclared
-    rules: markets.MarketDeclared
-    removed: bool = False
-    window: int = 0
-    closed_at_ms: int = 0
-    root: str = GENESIS
-    alive_at_ms: int = 0
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """A lease and the accounts partition that its money lives on."""
-
-    lease: LeaseChanged
-    source: int
-
-
+Request = (
+    orders.CancelRequested
+    | orders.ReleaseRequested
+    | orders.OfferMade
+    | orders.OfferAccepted
+)  # fmt: skip
 _ENDINGS: dict[str, tuple[OutcomeKind, Rejection | None]] = {
     "expired": ("ending", None),
     "released": ("ending", None),
+    "pending_timeout": ("voided", Rejection.PENDING_TIMEOUT),
     "bind_timeout": ("voided", Rejection.BIND_TIMEOUT),
     "bind_failed": ("voided", Rejection.BIND_FAILED),
     "node_lost": ("ending", Rejection.NODE_LOST),
     "market_removed": ("ending", Rejection.MARKET_REMOVED),
 }
-
-
-class MarketState(State):
-    """All state of one partition of markets: one market at most."""
-
-    def __init__(self, partition: int) -> None:
-        """An empty partition."""
-        self.partition = partition
-        self.market: Rows[Market] = Rows("market", Market)
-        self.nodes: Rows[supply.NodeOffered] = Rows("node", supply.NodeOffered)
-        self.uses: Rows[pools.DeviceUse] = Rows("use", pools.DeviceUse)
-        self.sellable: Rows[pools.Sellable] = Rows("sellable", pools.Sellable)
-        self.book: Rows[orders.OrderPlaced] = Rows("order", orders.OrderPlaced)
-        self.leases: Rows[Lease] = Rows("lease", Lease)
-        self.sent: Rows[int] = Rows("sent", int)
-        self.heard: Rows[int] = Rows("heard", int)
-        self.tables = (
-            self.market, self.nodes, self.uses, self.sellable, self.book, self.leases, self.sent,
-            self.heard,
-        )  # fmt: skip
-
-    def only(self) -> Market | None:
-        """The market of this partition, or None before it is declared."""
-        return next(iter(self.market.values()), None)
-
-    def next_seq(self, source: int) -> int:
-        """The next settlement's number towards an accounts partition."""
-        return self.sent.put(str(source), (self.sent.get(str(source)) or 0) + 1)
 
 
 class Turn:
@@ -110,7 +69,10 @@ class Turn:
                 self.report(event)
             case reports.NodeLost():
                 self.node_lost(event)
-            case orders.OrderPlaced() | orders.CancelRequested() | orders.ReleaseRequested():
+            case (
+                orders.OrderPlaced() | orders.CancelRequested() | orders.ReleaseRequested()
+                | orders.OfferMade() | orders.OfferAccepted()
+            ):  # fmt: skip
                 self.order(event)
             case _:
                 raise AssertionError(f"a market does not read {type(event).__name__}")
@@ -159,13 +121,17 @@ class Turn:
         match event:
             case reports.LeaseBound():
                 if (after := leases.bound(row.lease, self.now_ms, event.epoch)) is not None:
-                    self.about(self.keep(row, after), "bound")
+                    kept = self.keep(row, after)
+                    if kept.sale is not None:
+                        kept = transfers.completed(self, kept, kept.sale)
+                    self.about(kept, "bound")
             case reports.LeaseFailed():
                 if event.epoch == row.lease.epoch:
                     self.end(row, "bind_failed", {"detail": event.reason[:200]})
             case reports.LeaseReleased():
                 if (after := leases.released(row.lease, event.epoch)) is not None:
                     self.about(self.give_back(row, after), "ended")
+                    self.move_up(after)
 
     def node_lost(self, event: reports.NodeLost) -> None:
         """The node leaves supply and its leases start to end."""
@@ -179,9 +145,7 @@ class Turn:
 
     # -- orders ------------------------------------------------------------------------------------
 
-    def order(
-        self, event: orders.OrderPlaced | orders.CancelRequested | orders.ReleaseRequested
-    ) -> None:
+    def order(self, event: orders.OrderPlaced | Request) -> None:
         """Apply the next record of an accounts partition.
 
         Raises:
@@ -208,7 +172,11 @@ class Turn:
             case orders.ReleaseRequested():
                 row = self.state.leases.get(event.lease_id)
                 if row is None or not self.end(row, "released"):
-                    self.decline(event, Rejection.LEASE_ENDED)
+                    self.decline(event, Rejection.LEASE_ENDED, lease_id=event.lease_id)
+            case orders.OfferMade():
+                transfers.offered(self, event)
+            case orders.OfferAccepted():
+                transfers.accepted(self, event)
 
     def close_order(
         self, order: orders.OrderPlaced, cause: ledger_events.SettlementCause,
@@ -232,16 +200,15 @@ class Turn:
         )  # fmt: skip
 
     def decline(
-        self, event: orders.CancelRequested | orders.ReleaseRequested, reason: Rejection
+        self, event: Request, reason: Rejection, *, lease_id: str = "", offer_id: str = ""
     ) -> None:
         """Say why a request changes nothing."""
-        lease_id = event.lease_id if isinstance(event, orders.ReleaseRequested) else ""
         self.tell(
             OutcomeReported(
                 outcome_id=ids.joined("declined", self.state.partition, event.source, event.seq),
                 kind="declined", tenant=event.tenant, agent=event.agent, at_ms=self.now_ms,
-                bid_id=event.bid_id, market=event.market, lease_id=lease_id, reason=reason,
-                sentence=sentence(reason),
+                bid_id=event.bid_id, market=event.market,
+                lease_id=lease_id, reason=reason, sentence=sentence(reason), offer_id=offer_id,
             ),
             event.source,
         )  # fmt: skip
@@ -251,7 +218,7 @@ class Turn:
     def keep(self, row: Lease, after: LeaseChanged) -> Lease:
         """Remember and publish a lease's new state."""
         self.out.append(Emit(registry.LEASES, self.state.partition, after.lease_id, after))
-        return self.state.leases.put(after.lease_id, Lease(after, row.source))
+        return self.state.leases.put(after.lease_id, msgspec.structs.replace(row, lease=after))
 
     def end(
         self, row: Lease, cause: leases.Cause, evidence: dict[str, int | str] | None = None
@@ -263,6 +230,11 @@ class Turn:
         market = self.state.only()
         assert market is not None
         rules = market.rules
+        row = msgspec.structs.replace(row, offer=None)
+        kind, reason = _ENDINGS[cause]
+        if row.sale is not None:
+            transfers.fell_through(self, row.sale, self.keep(row, after), kind, reason, evidence)
+            return True
         refund = leases.refund_micros(after, self.now_ms, rules.slot_ms, rules.release_fee_micros)
         never_bound = after.bound_at_ms == 0
         kept = self.keep(row, after)
@@ -271,7 +243,6 @@ class Turn:
             "voided" if never_bound else "ended", market=after.market, refund_micros=refund,
             lease=after,
         )  # fmt: skip
-        kind, reason = _ENDINGS[cause]
         if kind == "voided" and not never_bound:
             kind = "ending"
         self.about(kept, kind, reason=reason, refund_micros=refund, evidence=evidence or {})
@@ -290,17 +261,34 @@ class Turn:
             self.state.uses.put(key, pools.DeviceUse(epoch, holders))
         return Lease(lease, row.source)
 
+    def move_up(self, left: LeaseChanged) -> None:
+        """Leases that waited for one that has left may stand once they wait for no other."""
+        market = self.state.only()
+        assert market is not None
+        for name in self.state.holders_of(map(pools.leased_key, left.devices)):
+            row = self.state.leases[name]
+            if left.lease_id not in row.waits_for:
+                continue
+            waits = tuple(other for other in row.waits_for if other != left.lease_id)
+            row = msgspec.structs.replace(row, waits_for=waits)
+            self.state.leases.put(name, row)
+            after = leases.awarded(row.lease, self.now_ms + market.rules.bind_deadline_ms)
+            if after is not None and not waits:
+                self.keep(row, after)
+
     def settle(
         self, bid_id: str, tenant: str, agent: str, source: int,
         cause: ledger_events.SettlementCause, *, market: str, charge_micros: int = 0,
-        refund_micros: int = 0, lease: LeaseChanged | None = None,
+        refund_micros: int = 0, paid_micros: int = 0, refundable_micros: int = 0,
+        lease: LeaseChanged | None = None,
     ) -> None:  # fmt: skip
         """Tell the accounts lane what becomes of the money."""
         epoch = 0 if lease is None else lease.epoch
         event = ledger_events.Settled(
             settlement_id=ids.joined(market, bid_id, cause, epoch), market=market, bid_id=bid_id,
             tenant=tenant, agent=agent, cause=cause, charge_micros=charge_micros,
-            refund_micros=refund_micros, lease_id="" if lease is None else lease.lease_id,
+            refund_micros=refund_micros, paid_micros=paid_micros,
+            refundable_micros=refundable_micros, lease_id="" if lease is None else lease.lease_id,
             epoch=epoch, source=self.state.partition, seq=self.state.next_seq(source),
         )  # fmt: skip
         self.out.append(Emit(registry.SETTLEMENTS, source, bid_id, event))
@@ -309,7 +297,8 @@ class Turn:
 
     def about(
         self, row: Lease, kind: OutcomeKind, *, reason: Rejection | None = None,
-        refund_micros: int = 0, evidence: dict[str, int | str] | None = None,
+        refund_micros: int = 0, amount_micros: int = 0, offer_id: str = "",
+        evidence: dict[str, int | str] | None = None,
     ) -> None:  # fmt: skip
         """Tell the holder what happened to a lease."""
         lease = row.lease
@@ -323,6 +312,7 @@ class Turn:
             market_pool=lease.market_pool,
             devices=lease.devices if kind in ("won", "bound") else (),
             ends_at_ms=lease.ends_at_ms, grace_until_ms=lease.grace_until_ms,
+            amount_micros=amount_micros, offer_id=offer_id,
         )  # fmt: skip
         self.tell(outcome, row.source)
 

@@ -6,6 +6,8 @@ a place, and an assert says so.
 
 from __future__ import annotations
 
+import heapq
+
 from bidplane_streams.market.feasibility import mig_devices
 from bidplane_streams.market.greedy import Outcome
 from bidplane_streams.market.shapes import GANGS, MIG, NODE_DEVICES
@@ -29,17 +31,16 @@ def place(instance: Instance, outcome: Outcome) -> Positions:
 
 def place_pool(nodes: tuple[int, ...], sold: list[tuple[str, str, int]]) -> Positions:
     """Place (bid id, shape, copies) on nodes with that many free devices."""
-    left = list(nodes)
+    free = _Free(nodes)
     counts: dict[str, dict[int, int]] = {}
     for size, bid_id in sorted(_blocks(sold), key=lambda block: (-block[0], block[1])):
-        node = _tightest(left, size)
-        left[node] -= size
+        node = free.take(size)
         counts.setdefault(bid_id, {})
         counts[bid_id][node] = counts[bid_id].get(node, 0) + size
     found: Positions = {bid_id: tuple(sorted(by.items())) for bid_id, by in counts.items()}
     slices = [(bid_id, shape) for bid_id, shape, copies in sold if shape in MIG
               for _ in range(copies)]  # fmt: skip
-    for bid_id, position in _place_slices(nodes, left, slices):
+    for bid_id, position in _place_slices(nodes, free, slices):
         found[bid_id] = tuple(sorted([*found.get(bid_id, ()), position], key=_order))
     return found
 
@@ -60,15 +61,26 @@ def _blocks(sold: list[tuple[str, str, int]]) -> list[tuple[int, str]]:
     return blocks
 
 
-def _tightest(left: list[int], size: int) -> int:
-    """The node with the least room that still holds ``size``, lowest index first."""
-    holding = [(free, node) for node, free in enumerate(left) if free >= size]
-    assert holding, "the counters sold a block that no node holds"
-    return min(holding)[1]
+class _Free:
+    """Nodes by how many devices they have free, so that no block asks every node."""
+
+    def __init__(self, nodes: tuple[int, ...]) -> None:
+        self._nodes: dict[int, list[int]] = {}
+        for node, free in enumerate(nodes):
+            self._nodes.setdefault(free, []).append(node)  # in order, which is a heap
+
+    def take(self, size: int) -> int:
+        """The node with the least room that still holds ``size``, lowest index first; takes it."""
+        holding = [free for free, nodes in self._nodes.items() if free >= size and nodes]
+        assert holding, "the counters sold a block that no node holds"
+        free = min(holding)
+        node = heapq.heappop(self._nodes[free])
+        heapq.heappush(self._nodes.setdefault(free - size, []), node)
+        return node
 
 
 def _place_slices(
-    nodes: tuple[int, ...], left: list[int], slices: list[tuple[str, str]]
+    nodes: tuple[int, ...], free: _Free, slices: list[tuple[str, str]]
 ) -> list[tuple[str, tuple[int, str]]]:
     """Slices on shared devices: a node's highest ordinals, since whole devices take the lowest."""
     by_profile = {profile: [bid for bid, shape in slices if shape == profile] for profile in MIG}
@@ -76,8 +88,7 @@ def _place_slices(
     devices: list[tuple[int, int]] = []
     lent = [0] * len(nodes)
     for _ in range(shared):
-        node = _tightest(left, 1)
-        left[node] -= 1
+        node = free.take(1)
         lent[node] += 1
         devices.append((node, nodes[node] - lent[node]))
     starts = _starts(shared, {profile: len(bids) for profile, bids in by_profile.items()})

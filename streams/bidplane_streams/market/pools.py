@@ -12,7 +12,7 @@ import re
 import msgspec
 
 from bidplane_streams.market.rows import Rows
-from bidplane_topics import bids
+from bidplane_topics import bids, selectors
 from bidplane_topics.leases import LeasedDevice, LeasedNode
 from bidplane_topics.supply import Device, NodeOffered
 
@@ -29,13 +29,13 @@ class DeviceUse(msgspec.Struct, frozen=True):
 
 
 class Sellable(msgspec.Struct, frozen=True):
-    """The devices of one node that were free when the window opened, by name."""
+    """The devices of one node that were for sale when the window opened, by name."""
 
     devices: tuple[str, ...]
 
 
 class Pool(msgspec.Struct, frozen=True):
-    """Alike devices. ``nodes``, ``totals`` and ``free`` (the free devices) run side by side."""
+    """Alike devices. ``nodes``, ``totals`` and ``free`` (those for sale) run side by side."""
 
     name: str
     device_class: str
@@ -80,11 +80,13 @@ def pool_name(device: Device, listed: tuple[str, ...]) -> str:
 
 def build(
     nodes: Rows[NodeOffered], uses: Rows[DeviceUse], sellable: Rows[Sellable],
-    listed: tuple[str, ...],
+    listed: tuple[str, ...], leaving: frozenset[str] = frozenset(),
 ) -> dict[str, Pool]:  # fmt: skip
-    """All pools by name. Free: offered, held by nobody, and free already when the window opened.
+    """All pools by name. Free: offered, held by nobody, and so already when the window opened.
 
-    A device that two nodes offer counts at the first of them, by name.
+    A device that two nodes offer counts at the first of them, by name. ``leaving``: the leases that
+    do not count as holders, since their devices may be sold while they end; what is free at once
+    comes first, so that winners wait only where they must.
     """
     found: dict[str, dict[str, tuple[int, list[Device]]]] = {}
     sample: dict[str, Device] = {}
@@ -100,10 +102,13 @@ def build(
             pool = pool_name(device, listed)
             sample.setdefault(pool, device)
             total, free = found.setdefault(pool, {}).setdefault(name, (0, []))
-            use = uses.get(key)
-            if key in opened and (use is None or not use.holders):
+            if key in opened and not _held(uses, key, leaving):
                 free.append(device)
             found[pool][name] = (total + 1, free)
+    if leaving:
+        for by_node in found.values():
+            for _, free in by_node.values():
+                free.sort(key=lambda device: _held(uses, device_key(device)))
     return {pool: _pool(pool, sample[pool], found[pool], listed) for pool in sorted(found)}
 
 
@@ -123,35 +128,23 @@ def _pool(
     )
 
 
-def free_now(node: NodeOffered, uses: Rows[DeviceUse]) -> Sellable:
-    """What of this node may be sold in the next window."""
+def free_now(
+    node: NodeOffered, uses: Rows[DeviceUse], leaving: frozenset[str] = frozenset()
+) -> Sellable:
+    """What of this node may be sold in the next window; ``leaving`` as in ``build``."""
     keys = (device_key(device) for device in node.devices)
-    return Sellable(tuple(sorted(key for key in keys if not _held(uses, key))))
+    return Sellable(tuple(sorted(key for key in keys if not _held(uses, key, leaving))))
 
 
-def _held(uses: Rows[DeviceUse], key: str) -> bool:
+def _held(uses: Rows[DeviceUse], key: str, leaving: frozenset[str] = frozenset()) -> bool:
     use = uses.get(key)
-    return use is not None and bool(use.holders)
+    return use is not None and not leaving.issuperset(use.holders)
 
 
 def matches(pool: Pool, selector: bids.Selector, device_class: str) -> bool:
-    """Whether every condition holds for the pool's fingerprint, name and device class.
-
-    A selector that names neither pool nor class means ``device_class``: a bid for "one device" must
-    not win a network card.
-    """
-    if not {"pool", "device_class"} & set(selector) and pool.device_class != device_class:
-        return False
-    facts = pool.attributes | {"pool": pool.name, "device_class": pool.device_class}
-    return all(name in facts and _holds(facts[name], wanted) for name, wanted in selector.items())
-
-
-def _holds(fact: str | int, wanted: str | int | bids.Condition) -> bool:
-    if not isinstance(wanted, bids.Condition):
-        return fact == wanted
-    if wanted.one_of is not None:
-        return fact in wanted.one_of
-    return isinstance(fact, int) and wanted.at_least is not None and fact >= wanted.at_least
+    """Whether a selector asks for the pool; ``device_class`` is what it usually means."""
+    facts, name = pool.attributes, pool.name
+    return selectors.meets(facts, name, pool.device_class, selector, device_class)
 
 
 def sells(pool: Pool, shape: str) -> bool:

@@ -1,4 +1,4 @@
-"""Who exists: tenants, agents, their keys, and the markets they may bid in.
+"""Who exists: organisations, tenants, agents, their keys, and the markets they may bid in.
 
 Decides whether a registration contradicts an earlier one. Refuses to know money.
 """
@@ -10,18 +10,30 @@ import binascii
 
 import msgspec
 
-from bidplane_streams.market.account_rows import Agent, Key
+from bidplane_streams.market.account_rows import Agent, Key, Tenant
 from bidplane_streams.market.account_turn import AccountTurn
 from bidplane_topics import agents, ids, markets
 from bidplane_topics.rejections import Rejection
 
 
+def organisation_registered(turn: AccountTurn, event: agents.OrganisationRegistered) -> None:
+    """An organisation has one partition for ever."""
+    if event.partition != turn.state.partition:
+        turn.dead(Rejection.MISROUTED, f"organisation {event.organisation} names {event.partition}")
+    elif event.organisation not in turn.state.organisations:
+        turn.state.organisations.put(event.organisation, True)
+
+
 def tenant_registered(turn: AccountTurn, event: agents.TenantRegistered) -> None:
-    """A tenant has one partition for ever; another's record for it is buried."""
+    """A tenant has one partition and one organisation, or none, for ever."""
+    known = turn.state.tenants.get(event.tenant)
     if event.partition != turn.state.partition:
         turn.dead(Rejection.MISROUTED, f"tenant {event.tenant} names {event.partition}")
-    elif event.tenant not in turn.state.tenants:
-        turn.state.tenants.put(event.tenant, True)
+    elif known is None:
+        turn.state.tenants.put(event.tenant, Tenant(event.organisation))
+    elif known.organisation != event.organisation:
+        detail = f"tenant {event.tenant} was registered with {known.organisation or 'none'}"
+        turn.dead(Rejection.CONFLICT, detail)
 
 
 def agent_registered(turn: AccountTurn, event: agents.AgentRegistered) -> None:

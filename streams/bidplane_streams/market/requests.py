@@ -1,4 +1,4 @@
-"""What agents ask for: place, cancel, release, each answered or passed on to its market.
+"""What agents ask for: each command is answered or passed on to its market.
 
 Decides replay, expiry and cover by money. Refuses to know pools and prices.
 """
@@ -9,7 +9,7 @@ from typing import assert_never
 
 import msgspec
 
-from bidplane_streams.market import admission, funding, ledger
+from bidplane_streams.market import admission, ledger, offering
 from bidplane_streams.market.account_rows import HeldOrder
 from bidplane_streams.market.account_turn import AccountTurn
 from bidplane_streams.market.effects import Emit, SignedCommands
@@ -35,7 +35,7 @@ def commands(turn: AccountTurn, signed: SignedCommands) -> None:
         return
     row = msgspec.structs.replace(key, sequence=envelope.sequence)
     turn.state.keys.put(signed.key_id, row)
-    funding.accrue(turn, ids.agent_id(envelope.tenant, envelope.agent))
+    turn.accrue(ledger.available(envelope.tenant, envelope.agent))
     for index, command in enumerate(envelope.commands):
         _command(turn, signed, index, command.chosen())
 
@@ -49,22 +49,24 @@ def _command(
     late = turn.now_ms > envelope.expires_at_ms
     match command:
         case bids.Place():
-            _placed(turn, envelope, bid, index, command, late=late)
+            _placed(turn, signed, bid, index, command, late=late)
         case bids.Cancel():
             _cancel(turn, envelope, bid, command, late=late)
         case bids.Release():
             _release(turn, envelope, bid, command, late=late)
-        case bids.Offer() | bids.Accept():
-            reason = Rejection.EXPIRED if late else Rejection.UNSUPPORTED
-            _declined(turn, envelope, bid, reason)
+        case bids.Offer():
+            offering.offered(turn, envelope, bid, command, late=late)
+        case bids.Accept():
+            offering.accepted(turn, envelope, bid, command, late=late)
         case _:
             assert_never(command)
 
 
 def _placed(
-    turn: AccountTurn, envelope: bids.Envelope, bid: str, index: int, place: bids.Place, *,
+    turn: AccountTurn, signed: SignedCommands, bid: str, index: int, place: bids.Place, *,
     late: bool,
 ) -> None:  # fmt: skip
+    envelope = signed.envelope
     tenant, agent = envelope.tenant, envelope.agent
     account, held = ledger.available(tenant, agent), ledger.hold(tenant, agent)
     market = turn.state.markets.get(place.market)
@@ -88,6 +90,7 @@ def _placed(
             value_micros=admitted.value_micros, level_min=place.level_min,
             level_max=admitted.level_max, not_before_ms=place.not_before_ms,
             rest_until_ms=place.rest_until_ms, alternatives=place.alternatives,
+            seal=signed.seal,
         )  # fmt: skip
         turn.out.append(Emit(registry.ORDERS, market.partition, bid, order))
         turn.tell(

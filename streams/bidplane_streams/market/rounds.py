@@ -6,17 +6,16 @@ look at a clock: closed_at is data.
 
 from __future__ import annotations
 
-import hashlib
-
 import msgspec
 
-from bidplane_streams.market import book, clearing, leases, naming, pools
+from bidplane_streams.market import asks, book, clearing, floors, leases, naming, pools, receipts
 from bidplane_streams.market.effects import CloseWindow, Emit
 from bidplane_streams.market.market import Lease, Market, MarketState, Turn
 from bidplane_streams.market.shapes import UNITS
-from bidplane_topics import codec, ids, orders, registry
+from bidplane_topics import ids, orders, registry
 from bidplane_topics.instances import Award, Instance, Result
 from bidplane_topics.leases import LeaseChanged, LeasedDevice, LeasedNode
+from bidplane_topics.markets import MarketDeclared
 from bidplane_topics.rejections import Rejection
 from bidplane_topics.rounds import PoolRound, RoundClosed
 
@@ -59,24 +58,41 @@ def close(state: MarketState, event: CloseWindow) -> Turn:
     closed_at = max(market.closed_at_ms + 1, event.closed_at_ms)
     window = max(market.window + 1, closed_at // market.rules.window_ms)
     turn = Turn(state, closed_at)
+    opening = list(state.book.values())
     _deadlines(turn, market)
-    offered = pools.build(state.nodes, state.uses, state.sellable, market.rules.fingerprint)
+    leaving = _leaving(state, market.rules)
+    offered = pools.build(
+        state.nodes, state.uses, state.sellable, market.rules.fingerprint, leaving
+    )
     entrants = _entrants(turn, market, offered, window)
     stale = closed_at - market.alive_at_ms > market.rules.stale_after_ms
     for_sale = {name: _nothing(pool) for name, pool in offered.items()} if stale else offered
     beacon = ids.digest("beacon", market.root, *sorted(entrants))
-    instance = book.instance(market.rules, window, beacon, for_sale, entrants)
+    orders_in = (order for order, _ in entrants.values())
+    covered = floors.floors(market.rules, market.leased, offered, orders_in)
+    instance = book.instance(market.rules, window, beacon, for_sale, entrants, covered)
     result = clearing.clear(instance, market.rules.rule)
+    asked = _asks(instance, result, for_sale)
     placed = naming.named(instance, result, for_sale)
     for bid_id in sorted(result.awards):
         _award(turn, market, window, entrants[bid_id], result.awards[bid_id], placed[bid_id])
-    _losers(turn, window, entrants, instance, result, stale=stale)
-    _publish(turn, market, window, event, beacon, instance, result, offered)
+    _losers(turn, window, entrants, instance, result, asked, stale=stale)
+    closed = _round(turn, market, window, event, beacon, instance, result, offered, asked)
+    _publish(turn, market, closed, instance, result, opening)
+    leaving = _leaving(state, market.declared)
     for name, node in state.nodes.items():
-        free = pools.free_now(node, state.uses)
+        free = pools.free_now(node, state.uses, leaving)
         if state.sellable.get(name) != free:
             state.sellable.put(name, free)
     return turn
+
+
+def _leaving(state: MarketState, rules: MarketDeclared) -> frozenset[str]:
+    """The leases whose devices may be sold before they are released."""
+    if not rules.pending_ms:
+        return frozenset()
+    rows = state.leases.values()
+    return frozenset(row.lease.lease_id for row in rows if row.lease.state == "ending")
 
 
 def _deadlines(turn: Turn, market: Market) -> None:
@@ -88,7 +104,7 @@ def _deadlines(turn: Turn, market: Market) -> None:
         if after.state == "notice":
             turn.about(turn.keep(row, after), "notice")
         else:
-            assert after.cause in ("bind_timeout", "expired")
+            assert after.cause in ("pending_timeout", "bind_timeout", "expired")
             turn.end(row, after.cause)
     for order in list(turn.state.book.values()):
         if market.removed:
@@ -115,6 +131,14 @@ def _rests(order: orders.OrderPlaced, now_ms: int) -> bool:
     return order.rest_until_ms > now_ms
 
 
+def _asks(instance: Instance, result: Result, offered: dict[str, pools.Pool]) -> asks.Asks:
+    """What would have won, for the shapes that each pool sells."""
+    return {
+        pool: {shape: price for shape, price in found.items() if pools.sells(offered[pool], shape)}
+        for pool, found in asks.asks(instance, result).items()
+    }
+
+
 def _nothing(pool: pools.Pool) -> pools.Pool:
     """The same pool with nothing on sale."""
     return msgspec.structs.replace(pool, free=tuple(() for _ in pool.nodes))
@@ -124,38 +148,33 @@ def _award(
     turn: Turn, market: Market, window: int, entrant: tuple[orders.OrderPlaced, list[book.Reach]],
     award: Award, devices: tuple[naming.Named, ...],
 ) -> None:  # fmt: skip
-    """One award becomes a lease, a charge and an outcome."""
+    """One award becomes a lease, a charge and an outcome; pending where others still leave."""
     order, reached = entrant
     state, rules = turn.state, market.rules
     chosen = reached[award.alternative]
     lease_id = ids.lease_id(order.market, order.bid_id)
-    epoch = 1 + max((_epoch_of(state, one) for one in devices), default=0)
-    for one in devices:
-        use = state.uses.get(one.key) or pools.DeviceUse()
-        holders = tuple(sorted({*use.holders, lease_id}))
-        # One epoch more is spent when the lease ends; both belong to this lease.
-        state.uses.put(one.key, pools.DeviceUse(max(use.epoch, epoch), holders))
+    epoch = 1 + max((state.epoch_of(one.key) for one in devices), default=0)
+    before = state.leaving_from(one.key for one in devices)
     lease = LeaseChanged(
         market=order.market, lease_id=lease_id, bid_id=order.bid_id, tenant=order.tenant,
-        agent=order.agent, state="awarded", epoch=epoch, window=window,
+        agent=order.agent, state="pending" if before else "awarded", epoch=epoch, window=window,
         market_pool=chosen.alternative.pool, shape=chosen.alternative.shape, level=award.level,
         devices=tuple(_leased(one) for one in devices),
         nodes=_shares(state, rules.device_class, devices),
         price_micros=award.price_micros,
         duration_ms=order.alternatives[chosen.index].duration_ms, awarded_at_ms=turn.now_ms,
-        bind_by_ms=turn.now_ms + rules.bind_deadline_ms,
+        bind_by_ms=0 if before else turn.now_ms + rules.bind_deadline_ms,
+        pending_until_ms=turn.now_ms + rules.pending_ms if before else 0,
     )  # fmt: skip
+    state.take((one.key for one in devices), lease)
     state.book.remove(order.bid_id)
     turn.settle(
         order.bid_id, order.tenant, order.agent, order.source, "won", market=order.market,
         charge_micros=award.price_micros, lease=lease,
     )  # fmt: skip
-    turn.about(turn.keep(Lease(lease, order.source), lease), "won")
-
-
-def _epoch_of(state: MarketState, one: naming.Named) -> int:
-    use = state.uses.get(one.key)
-    return 0 if use is None else use.epoch
+    waits: dict[str, int | str] = {"pending_until_ms": lease.pending_until_ms} if before else {}
+    kept = turn.keep(Lease(lease, order.source, waits_for=before), lease)
+    turn.about(kept, "won", evidence=waits)
 
 
 def _leased(one: naming.Named) -> LeasedDevice:
@@ -183,8 +202,9 @@ def _shares(
 
 
 def _losers(
-    turn: Turn, window: int, entrants: Entrants, instance: Instance, result: Result, *, stale: bool
-) -> None:
+    turn: Turn, window: int, entrants: Entrants, instance: Instance, result: Result,
+    asked: asks.Asks, *, stale: bool,
+) -> None:  # fmt: skip
     """Orders that did not win rest, or end with the reason and the public price they met."""
     free = {pool.name: pool.nodes for pool in instance.pools}
     for bid_id in sorted(entrants):
@@ -200,6 +220,13 @@ def _losers(
             "price_micros_per_unit_slot": result.prices.get(first.pool, 0),
             "unit_slots": UNITS[first.shape] * first.slots,
         }
+        enough = [
+            ask * UNITS[way.shape] * way.slots
+            for way in (one.alternative for one in reached)
+            if (ask := asked.get(way.pool, {}).get(way.shape)) is not None
+        ]
+        if enough:
+            evidence["would_have_won_micros"] = min(enough)
         if not _rests(order, turn.now_ms):
             final = Rejection.SUPPLY_STALE if stale else reason
             turn.close_order(order, "lost", final, evidence, window)
@@ -216,20 +243,38 @@ def _room(nodes: tuple[int, ...], shape: str) -> bool:
 
 
 def _publish(
-    turn: Turn, market: Market, window: int, event: CloseWindow, beacon: str, instance: Instance,
-    result: Result, offered: dict[str, pools.Pool],
+    turn: Turn, market: Market, closed: RoundClosed, instance: Instance, result: Result,
+    opening: list[orders.OrderPlaced],
 ) -> None:  # fmt: skip
-    """The round: what everyone may know, and the digest that binds it to the one before."""
+    """The round with its root, and a receipt for everyone of whose orders it decided."""
+    state, name = turn.state, market.declared.market
+    fates = receipts.decided(opening, turn.out, turn.now_ms)
+    issued = receipts.issue(closed, instance, result, fates)
+    closed = msgspec.structs.replace(closed, root=issued.root)
+    turn.out.append(Emit(registry.ROUNDS, state.partition, name, closed))
+    for outcome, source in issued.told:
+        turn.tell(outcome, source)
+    active = (row.lease for row in state.leases.values())
+    turn.put(
+        market, window=closed.window, closed_at_ms=turn.now_ms, root=closed.root,
+        rules=market.declared, leased=floors.leased(market.declared, active),
+    )  # fmt: skip
+
+
+def _round(
+    turn: Turn, market: Market, window: int, event: CloseWindow, beacon: str, instance: Instance,
+    result: Result, offered: dict[str, pools.Pool], asked: asks.Asks,
+) -> RoundClosed:  # fmt: skip
+    """What everyone may know of the round; its root is still missing."""
     state = turn.state
-    root = round_root(market.root, window, turn.now_ms, event.inputs, result)
     active = [row.lease for row in state.leases.values()]
     device_class = market.rules.device_class
     counted = [pool for pool in offered.values() if pool.device_class == device_class]
     sold = _sold(result, instance)
-    closed = RoundClosed(
+    return RoundClosed(
         market=market.declared.market, window=window, closed_at_ms=turn.now_ms,
         inputs=event.inputs, rule=market.rules.rule, rule_version=RULE_VERSION,
-        slot_ms=market.rules.slot_ms, beacon=beacon, previous_root=market.root, root=root,
+        slot_ms=market.rules.slot_ms, beacon=beacon, previous_root=market.root, root="",
         orders=len(instance.bids), awarded=len(result.awards),
         revenue_micros=result.revenue_micros,
         pools={
@@ -238,25 +283,15 @@ def _publish(
                 units_total=7 * sum(offered[pool.name].totals),
                 price_micros=result.prices.get(pool.name, 0),
                 reserve_micros=pool.reserve_micros, scarcity_permille=pool.scarcity_permille,
+                asks=asked.get(pool.name, {}), device_class=pool.device_class,
+                facts=offered[pool.name].attributes,
             )
             for pool in instance.pools
         },
         leases_active=len(active),
-        units_leased=sum(_units(lease, device_class) for lease in active),
-        units_total=7 * sum(sum(pool.totals) for pool in counted),
+        units_leased=sum(_units(lease, device_class) for lease in active if lease.bind_by_ms),
+        units_total=7 * sum(sum(pool.totals) for pool in counted), device_class=device_class,
     )  # fmt: skip
-    turn.out.append(Emit(registry.ROUNDS, state.partition, market.declared.market, closed))
-    turn.put(
-        market, window=window, closed_at_ms=turn.now_ms, root=root, rules=market.declared,
-    )  # fmt: skip
-
-
-def round_root(
-    previous_root: str, window: int, closed_at_ms: int, inputs: dict[str, int], result: Result
-) -> str:
-    """The round's digest: SHA-256 over the canonical JSON of these five, roots in hex."""
-    body = [previous_root, window, closed_at_ms, inputs, result.root]
-    return hashlib.sha256(codec.canonical(body)).hexdigest()
 
 
 def _units(lease: LeaseChanged, device_class: str) -> int:

@@ -9,6 +9,7 @@ from bidplane_streams.market import ledger
 from bidplane_streams.market.account_rows import HeldLease
 from bidplane_streams.market.account_turn import AccountTurn
 from bidplane_streams.market.effects import SequenceGap
+from bidplane_topics import ids
 from bidplane_topics import ledger as ledger_events
 
 
@@ -18,14 +19,20 @@ def settled(turn: AccountTurn, event: ledger_events.Settled) -> None:
     if event.seq != heard + 1:
         raise SequenceGap(f"market partition {event.source} sent {event.seq} after {heard}")
     turn.state.heard.put(str(event.source), event.seq)
-    if event.cause in ("voided", "ended"):
-        _refunded(turn, event)
-    else:
-        _order_settled(turn, event)
+    turn.accrue(ledger.available(event.tenant, event.agent))
+    match event.cause:
+        case "voided" | "ended":
+            _refunded(turn, event)
+        case "bought":
+            _bought(turn, event)
+        case "sold":
+            _sold(turn, event)
+        case _:
+            _order_settled(turn, event)
     turn.tell(
         "settled", event.tenant, event.agent, event.settlement_id, bid_id=event.bid_id,
         market=event.market, lease_id=event.lease_id, price_micros=event.charge_micros,
-        refund_micros=event.refund_micros, epoch=event.epoch,
+        refund_micros=event.refund_micros, amount_micros=event.paid_micros, epoch=event.epoch,
     )  # fmt: skip
 
 
@@ -43,6 +50,32 @@ def _order_settled(turn: AccountTurn, event: ledger_events.Settled) -> None:
     if event.cause == "won":
         lease = HeldLease(*owner, order.market, event.bid_id, event.charge_micros)
         turn.state.leases.put(event.lease_id, lease)
+    elif event.cause == "declined":  # what the buyer might have held
+        turn.state.leases.remove(ids.lease_id(order.market, event.bid_id))
+
+
+def _bought(turn: AccountTurn, event: ledger_events.Settled) -> None:
+    """The agreed price leaves for the seller, who may live on another partition."""
+    order = turn.state.orders[event.bid_id]
+    assert event.charge_micros == order.held_micros, "a sale costs what was held for it"
+    turn.state.orders.remove(event.bid_id)
+    owner = order.tenant, order.agent
+    turn.journal.post(
+        "transfer", ledger.hold(*owner), ledger.TRANSIT, event.charge_micros, event.settlement_id,
+        *owner,
+    )  # fmt: skip
+    lease = HeldLease(*owner, order.market, event.bid_id, event.refundable_micros)
+    turn.state.leases.put(event.lease_id, lease)
+
+
+def _sold(turn: AccountTurn, event: ledger_events.Settled) -> None:
+    """The seller is paid; what its lease cost is the buyer's to get back from now on."""
+    lease = turn.state.leases[event.lease_id]
+    turn.state.leases.remove(event.lease_id)
+    turn.journal.post(
+        "transfer", ledger.TRANSIT, ledger.available(lease.tenant, lease.agent), event.paid_micros,
+        event.settlement_id, lease.tenant, lease.agent,
+    )  # fmt: skip
 
 
 def _refunded(turn: AccountTurn, event: ledger_events.Settled) -> None:

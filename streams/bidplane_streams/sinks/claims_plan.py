@@ -141,6 +141,8 @@ def plan(seen: Observed, now_ms: int) -> list[Action]:
 
 def _hold(seen: Observed, desired: Desired, held: Held, now_ms: int) -> Iterator[Action]:
     lease = desired.event
+    if lease.state == "pending":  # its devices are another's: nothing of it may stand yet
+        return
     if _stands(lease, held):
         if lease.state == "awarded":
             yield from _say(

@@ -1,9 +1,10 @@
-"""Asking until somebody answers: decides how often, and that only the first failure is said."""
+"""Asking until somebody answers: decides how often, and how often a failure is said."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -15,22 +16,25 @@ T = TypeVar("T")
 
 FIRST_S: Final = 0.3
 MOST_S: Final = 5.0
+SAY_EVERY_S: Final = 30.0
 
 
 class Voice:
-    """Says once that a server stopped answering, and once that it answers again.
+    """Says that a server does not answer, again every 30 s, and once that it answers again.
 
     Many mirrors and tables lose the same server at the same moment: one line is enough for all.
     """
 
-    def __init__(self) -> None:
-        """Nobody is silent yet."""
-        self._silent: set[str] = set()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Nobody is silent yet; ``clock`` gives seconds."""
+        self._clock = clock
+        self._said_s: dict[str, float] = {}
 
     def failed(self, where: str, error: BaseException) -> None:
         """``where`` did not answer."""
-        if where not in self._silent:
-            self._silent.add(where)
+        now_s = self._clock()
+        if now_s - self._said_s.get(where, now_s - SAY_EVERY_S) >= SAY_EVERY_S:
+            self._said_s[where] = now_s
             words = str(error) or type(error).__name__
             log.warning(
                 "%s does not answer, trying again: %s",
@@ -40,8 +44,7 @@ class Voice:
 
     def answered(self, where: str) -> None:
         """``where`` answered."""
-        if where in self._silent:
-            self._silent.discard(where)
+        if self._said_s.pop(where, None) is not None:
             log.warning("%s answers again", where)
 
 

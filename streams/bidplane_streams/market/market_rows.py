@@ -1,0 +1,117 @@
+"""The tables of one market: the market itself, its nodes and devices, its book and its leases.
+
+Decides the rows' shapes, and who holds a device. Refuses to decide what changes them: market.py and
+rounds.py do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from bidplane_streams.market import pools
+from bidplane_streams.market.rows import Rows, State
+from bidplane_topics import markets, orders, supply
+from bidplane_topics.leases import LeaseChanged
+
+GENESIS = "0" * 64
+
+
+class Market(msgspec.Struct, frozen=True):
+    """The market itself: ``declared`` takes effect as ``rules`` when the window has closed."""
+
+    declared: markets.MarketDeclared
+    rules: markets.MarketDeclared
+    removed: bool = False
+    window: int = 0
+    closed_at_ms: int = 0
+    root: str = GENESIS
+    alive_at_ms: int = 0
+    # What each entitled tenant had in units when the running window opened.
+    leased: dict[str, int] = {}
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What the holder of a lease offers it for, and to whom: an agent's id."""
+
+    offer_id: str
+    to: str
+    price_micros: int
+
+
+class Sale(msgspec.Struct, frozen=True):
+    """A sale that is not paid yet: the seller's lease as it ended, and its accounts partition.
+
+    ``unused_micros`` is what the platform would have given back for what was left of it.
+    """
+
+    lease: LeaseChanged
+    source: int
+    price_micros: int
+    unused_micros: int
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A lease and the accounts partition that its money lives on.
+
+    ``waits_for``: the leases that must be released before a pending one may stand. ``offer``: the
+    newest, while the lease lives. ``sale``: how it was bought, until it is bound.
+    """
+
+    lease: LeaseChanged
+    source: int
+    waits_for: tuple[str, ...] = ()
+    offer: Offer | None = None
+    sale: Sale | None = None
+
+
+class MarketState(State):
+    """All state of one partition of markets: one market at most."""
+
+    def __init__(self, partition: int) -> None:
+        """An empty partition."""
+        self.partition = partition
+        self.market: Rows[Market] = Rows("market", Market)
+        self.nodes: Rows[supply.NodeOffered] = Rows("node", supply.NodeOffered)
+        self.uses: Rows[pools.DeviceUse] = Rows("use", pools.DeviceUse)
+        self.sellable: Rows[pools.Sellable] = Rows("sellable", pools.Sellable)
+        self.book: Rows[orders.OrderPlaced] = Rows("order", orders.OrderPlaced)
+        self.leases: Rows[Lease] = Rows("lease", Lease)
+        self.sent: Rows[int] = Rows("sent", int)
+        self.heard: Rows[int] = Rows("heard", int)
+        self.tables = (
+            self.market, self.nodes, self.uses, self.sellable, self.book, self.leases, self.sent,
+            self.heard,
+        )  # fmt: skip
+
+    def only(self) -> Market | None:
+        """The market of this partition, or None before it is declared."""
+        return next(iter(self.market.values()), None)
+
+    def holders_of(self, keys: Iterable[str]) -> tuple[str, ...]:
+        """The leases that hold any of these devices."""
+        uses = (self.uses.get(key) for key in keys)
+        return tuple(sorted({name for use in uses if use is not None for name in use.holders}))
+
+    def leaving_from(self, keys: Iterable[str]) -> tuple[str, ...]:
+        """Those of them that are ending; other slices of this round share a device and stay."""
+        found = self.holders_of(keys)
+        return tuple(name for name in found if self.leases[name].lease.state == "ending")
+
+    def epoch_of(self, key: str) -> int:
+        """The highest epoch that a device has ever had, the endings of its holders included."""
+        use = self.uses.get(key) or pools.DeviceUse()
+        return max(use.epoch, *(self.leases[name].lease.epoch for name in use.holders), 0)
+
+    def take(self, keys: Iterable[str], lease: LeaseChanged) -> None:
+        """A new lease holds these devices, beside whoever still gives them back."""
+        for key in keys:
+            use = self.uses.get(key) or pools.DeviceUse()
+            holders = tuple(sorted({*use.holders, lease.lease_id}))
+            # One epoch more is spent when the lease ends; both belong to this lease.
+            self.uses.put(key, pools.DeviceUse(max(use.epoch, lease.epoch), holders))
+
+    def next_seq(self, source: int) -> int:
+        """The next settlement's number towards an accounts partition."""
+        return self.sent.put(str(source), (self.sent.get(str(source)) or 0) + 1)
