@@ -6,6 +6,7 @@ usage processor as its Faust stream, web views and metrics. Refuses to decide an
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
@@ -16,6 +17,7 @@ from faust.sensors.prometheus import setup_prometheus_sensors
 
 from bidplane_streams import settings as settings_module
 from bidplane_streams.errors import SettingsRefused
+from bidplane_streams.fast import clearing
 from bidplane_streams.lanes import accounts, death, markets
 from bidplane_streams.lanes.conf import Access, LaneConf
 from bidplane_streams.lanes.lane import Lane
@@ -40,9 +42,11 @@ class App(faust.App):
     bidplane: Settings
     lanes: dict[str, Lane | Router]
     recent: Recent
+    warming: asyncio.Task[bool]
 
     async def on_start(self) -> None:
-        """Start the lanes, then what Faust starts."""
+        """Start the lanes, then what Faust starts; the compiled clearing comes when it is ready."""
+        self.warming = asyncio.create_task(asyncio.to_thread(clearing.warm))
         for service in (*self.lanes.values(), self.recent):
             await self.add_runtime_dependency(service)
         await super().on_start()
@@ -96,7 +100,7 @@ def _lane(name: str, settings: Settings) -> Lane | Router:
         settings, name, inputs=markets.INPUTS, globals_=markets.GLOBALS, outputs=markets.OUTPUTS,
         changelog=markets.CHANGELOG.name, records_max=WINDOW_RECORDS, buffer_records=WINDOW_RECORDS,
     )  # fmt: skip
-    return Lane(conf, markets.MarketsLogic())
+    return Lane(conf, markets.MarketsLogic(clearing.clear))
 
 
 def _conf(

@@ -11,6 +11,7 @@ from bidplane_streams.lanes.logic import Batch, Effects
 from bidplane_streams.market import rounds
 from bidplane_streams.market import state as market
 from bidplane_streams.market.effects import CloseWindow
+from bidplane_streams.market.market_rows import Clear
 from bidplane_streams.market.state import MarketState
 from bidplane_topics import codec, errors, registry
 from bidplane_topics.markets import MarketDeclared
@@ -32,9 +33,13 @@ class MarketsLogic:
 
     threaded = True
 
+    def __init__(self, clear: Clear | None = None) -> None:
+        """``clear``: see MarketState; the plain one where None."""
+        self._clear = clear
+
     def new_state(self, partition: int) -> MarketState:
         """A partition without a market."""
-        return MarketState(partition)
+        return MarketState(partition, self._clear)
 
     def restore(self, state: MarketState, key: bytes, value: bytes | None) -> None:
         """Take one changelog row back."""

@@ -6,13 +6,14 @@ rounds.py do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from bidplane_streams.market import pools
 from bidplane_streams.market.rows import Rows, State
 from bidplane_topics import markets, orders, supply
+from bidplane_topics.instances import Instance, Result
 from bidplane_topics.leases import LeaseChanged
 
 GENESIS = "0" * 64
@@ -66,12 +67,17 @@ class Lease(msgspec.Struct, frozen=True):
     sale: Sale | None = None
 
 
+# ``clearing.clear``, or whatever gives the same result for the same instance and rule.
+Clear = Callable[[Instance, str], Result]
+
+
 class MarketState(State):
     """All state of one partition of markets: one market at most."""
 
-    def __init__(self, partition: int) -> None:
-        """An empty partition."""
+    def __init__(self, partition: int, clear: Clear | None = None) -> None:
+        """An empty partition; ``clear`` may do the clearing's work otherwise, never differently."""
         self.partition = partition
+        self.clear = clear
         self.market: Rows[Market] = Rows("market", Market)
         self.nodes: Rows[supply.NodeOffered] = Rows("node", supply.NodeOffered)
         self.uses: Rows[pools.DeviceUse] = Rows("use", pools.DeviceUse)
