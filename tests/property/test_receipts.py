@@ -94,7 +94,7 @@ def said(effects: list[Effect]) -> dict[str, OrderFate]:
 @EXACT
 @given(books())
 def test_every_order_that_was_decided_is_in_its_agents_receipt(book: list[OrderPlaced]) -> None:
-    """A leaf holds all orders of its agent and nobody else's, with the fates and prices told."""
+    """An agent of whom an order ended gets a leaf of all its own, with fates and prices as told."""
     effects = close(book)
     told = {
         one.bid_id: (one.kind, one.price_micros)
@@ -109,7 +109,12 @@ def test_every_order_that_was_decided_is_in_its_agents_receipt(book: list[OrderP
             assert one.bid_id not in fates
             assert one.bid_id.startswith(f"t/{agent}/")
             fates[one.bid_id] = (one.fate, one.award.price_micros if one.award else 0)
-    decided = {one.bid_id for one in book if one.not_before_ms <= T + 2000} | set(told)
+    agents = {one.agent for one in book if one.bid_id in told}
+    decided = {
+        one.bid_id
+        for one in book
+        if one.agent in agents and (one.not_before_ms <= T + 2000 or one.bid_id in told)
+    }
     assert fates == {bid: told.get(bid, ("rests", 0)) for bid in decided}
 
 
@@ -124,7 +129,7 @@ def test_every_receipt_leads_to_the_published_root(book: list[OrderPlaced]) -> N
         given_receipt = read(receipt)
         assert presented.problem(given_receipt) == ""
         assert receipt.root == closed.root
-        assert given_receipt.terms.leaves == len(found)
+        assert given_receipt.terms.leaves >= len(found)
         for name in ("market", "window", "closed_at_ms", "inputs", "previous_root", "beacon"):
             assert getattr(given_receipt.terms, name) == getattr(closed, name)
 
@@ -228,7 +233,7 @@ def test_an_agent_with_thousands_of_orders_gets_records_that_a_broker_takes() ->
     """Its orders go to several leaves, none too large, each once, and the auditor owes the same."""
     closed, instance, result, book = crowded(4096)
     fates: list[tuple[OrderPlaced, Any]] = [
-        (one, "won" if one.bid_id in result.awards else "rests") for one in book
+        (one, "won" if one.bid_id in result.awards else "lost") for one in book
     ]
     made = receipts.issue(closed, instance, result, fates)
     assert auditors.owed(closed, instance, result, list(fates)) == auditors.Owed(*made)

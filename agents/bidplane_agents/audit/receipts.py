@@ -31,6 +31,7 @@ class Owed(NamedTuple):
 class _Leaf(NamedTuple):
     outcome_id: str
     order: OrderPlaced
+    told: bool
     text: str
     salt: str
     hash: bytes
@@ -52,7 +53,7 @@ def owed(closed: RoundClosed, instance: Instance, result: Result, fates: Fates) 
     terms = _terms(closed, instance, len(leaves))
     root = merkle.node(merkle.leaf(terms), tree.root()).hex()
     told = []
-    for leaf in leaves:
+    for leaf in (one for one in leaves if one.told):
         index = ranked.index(leaf.hash)
         receipt = Receipt(
             root=root, round=terms.decode(), index=index, salt=leaf.salt, leaf=leaf.text,
@@ -104,7 +105,8 @@ def _leaves_of(
         salt = salt_of(closed.beacon, [order.seal for order, _ in part])
         name = ids.joined("receipt", closed.market, closed.window, agent, number)
         hashed = merkle.leaf(bytes.fromhex(salt) + text)
-        found.append(_Leaf(name, part[0][0], text.decode(), salt, hashed))
+        told = {fate for _, fate in part} != {"rests"}
+        found.append(_Leaf(name, part[0][0], told, text.decode(), salt, hashed))
     return found
 
 

@@ -39,6 +39,7 @@ class Issued(NamedTuple):
 
 class _Leaf(NamedTuple):
     order: OrderPlaced  # any of the agent's: it says whose leaf it is
+    ended: bool  # an order that only rests is told of in the round that ends it
     part: int
     text: bytes
     salt: str
@@ -77,6 +78,8 @@ def issue(closed: RoundClosed, instance: Instance, result: Result, orders: Decid
     text = terms.decode()
     told = []
     for at, leaf in enumerate(leaves):
+        if not leaf.ended:
+            continue
         receipt = Receipt(
             root=root, round=text, index=place[at], salt=leaf.salt, leaf=leaf.text.decode(),
             proof=tuple(sibling.hex() for sibling in tree.proof(place[at])),
@@ -112,9 +115,10 @@ def _leaves(
                 codec.canonical(agent), b",".join(texts[span]), part, len(spans),
             )  # fmt: skip
             mine = [order for order, _ in whose[agent][span]]
+            ended = any(fate != "rests" for _, fate in whose[agent][span])
             salt = ids.digest("salt", beacon, *sorted(order.seal for order in mine))
             hashed = merkle.leaf(bytes.fromhex(salt) + text)
-            found.append(_Leaf(mine[0], part, text, salt, hashed))
+            found.append(_Leaf(mine[0], ended, part, text, salt, hashed))
     return found
 
 
