@@ -158,6 +158,7 @@ async def test_a_bid_has_a_receipt_that_leads_to_the_published_root(
     assert orjson.loads(await installation.bidplane("receipt", *window))["root"] == verdict["root"]
     kept.write_text(kept.read_text().replace("1250000", "1250001"))
     assert (await installation.run(*BIDPLANE, *check)).code == 5
+    await installation.bidplane("release", orjson.loads(bought)["lease_id"])
 
 
 async def test_a_quote_answers_before_a_bid(installation: Installation) -> None:
@@ -205,7 +206,7 @@ async def test_a_resting_bid_can_be_cancelled(installation: Installation) -> Non
 
 @pytest.mark.parametrize(
     ("example", "arguments", "said"),
-    [("first_agent.py", ["pool-a"], "epoch"), ("elastic_agent.py", ["pool-a", "4"], "won: level")],
+    [("first_agent.py", ["pool-a"], "epoch"), ("elastic_agent.py", ["pool-a", "12"], "won: level")],
 )
 async def test_the_examples_run(
     installation: Installation, example: str, arguments: list[str], said: str
@@ -272,7 +273,7 @@ async def balance(installation: Installation, account: str, wanted: int | None =
 
 async def test_a_lease_is_sold_from_agent_to_agent(installation: Installation) -> None:
     """Offered, accepted and bound: the devices and the price change hands, the rest comes back."""
-    run, buyer = installation.bidplane, "lab/buyer"
+    run, buyer = installation.bidplane, "studio/buyer"
     await run("agent", "register", buyer, "--credits", "10")
     bought = orjson.loads(await run(
         "bid", "--market", "pool-a", "--shape", "2", "--minutes", "10", "--value", "3.50",

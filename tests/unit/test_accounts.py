@@ -114,6 +114,14 @@ def test_a_grant_counts_once() -> None:
     assert balances(feed) == (1000, 0)
 
 
+def test_a_grant_of_nothing_is_told_to_nobody() -> None:
+    """It moves no money, so an outcome of it would have no cause in the ledger."""
+    feed = funded()
+    effects = feed.give(builders.grant(0, grant_id="nothing"))
+    assert not builders.outcomes(effects, "granted")
+    assert not builders.events(effects, LedgerPosted)
+
+
 def test_a_tenant_hands_on_what_it_has() -> None:
     """A grant from the tenant's own account stops at its balance."""
     feed = funded(0)

@@ -168,6 +168,8 @@ def grant(
     Examples: bidplane grant org:acme 500 - bidplane grant research 20 --wait
     """
     amount_micros = money.parse_credits(amount)
+    if amount_micros == 0:
+        raise errors.BadInput("a grant of 0 gives nothing: name an amount above it")
     budgets.check_account(account)
     connection = connections.from_environment(kafka, directory)
 
@@ -192,6 +194,8 @@ def grant(
     else:
         shown = money.format_credits(amount_micros)
         output.line(f"{shown} credits to {account} ({given.grant_id})")
+        if not wait:
+            output.note("asked for; --wait tells whether it was booked")
     return 0
 
 

@@ -31,6 +31,7 @@ def granted(turn: AccountTurn, event: agents.CreditGranted) -> None:
         _move(turn, "grant", ledger.TREASURY, own, event, event.agent)
     if event.agent:
         _move(turn, "grant", own, account, event, event.agent)
+    if event.agent and event.amount_micros:  # what moves nothing is nothing to tell
         turn.tell(
             "granted", event.tenant, event.agent, event.grant_id,
             amount_micros=event.amount_micros,
