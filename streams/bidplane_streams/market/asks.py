@@ -14,9 +14,9 @@ import bisect
 from typing import Final
 
 from bidplane_streams.market.feasibility import Counters
-from bidplane_streams.market.greedy import KEY_BITS
+from bidplane_streams.market.greedy import KEY_BITS, key_of
 from bidplane_streams.market.shapes import UNITS
-from bidplane_topics.instances import Instance, InstanceBid, InstancePool, Result
+from bidplane_topics.instances import Instance, InstancePool, Result
 
 # With fewer agents in a pool an ask is hidden: two could read each other's bids from it.
 BIDDERS_LEAST: Final = 3
@@ -36,29 +36,31 @@ def asks(instance: Instance, result: Result, bidders_least: int = BIDDERS_LEAST)
     A bid of at least ``ask · units · slots`` in that pool would have won one copy, ties included.
     Shapes that no money would have got are left out, as are pools with too few bidders.
     """
-    bids = {bid.bid_id: bid for bid in instance.bids}
     agents: dict[str, set[str]] = {}
     for bid in instance.bids:
         for alternative in bid.alternatives:
             agents.setdefault(alternative.pool, set()).add(bid.agent)
-    found: Asks = {}
-    for pool in instance.pools:
-        if len(agents.get(pool.name, ())) >= bidders_least:
-            found[pool.name] = _of_pool(pool, _taken(pool, bids, result))
-    return found
+    taken = _taken(instance, result)
+    return {
+        pool.name: _of_pool(pool, sorted(taken[pool.name]))
+        for pool in instance.pools
+        if len(agents.get(pool.name, ())) >= bidders_least
+    }
 
 
-def _taken(pool: InstancePool, bids: dict[str, InstanceBid], result: Result) -> list[_Taken]:
-    """The pool's winners in the order of the scan; ties among them do not matter here."""
-    taken = []
+def _taken(instance: Instance, result: Result) -> dict[str, list[_Taken]]:
+    """The winners by pool; sorted, they stand as the scan met them, and ties are alike here."""
+    bids = {bid.bid_id: bid for bid in instance.bids}
+    pools = {pool.name: pool for pool in instance.pools}
+    taken: dict[str, list[_Taken]] = {name: [] for name in pools}
     for bid_id, won in result.awards.items():
         bid = bids[bid_id]
         chosen = bid.alternatives[won.alternative]
-        if chosen.pool == pool.name:
-            weighted = UNITS[chosen.shape] * chosen.slots * pool.scarcity_permille
-            key = (bid.weight * (bid.value_micros + bid.boost_micros) << KEY_BITS) // weighted
-            taken.append(((bid.tier_of(won.alternative), -key), chosen.shape, won.level))
-    return sorted(taken)
+        units = UNITS[chosen.shape] * chosen.slots
+        key = key_of(bid, units * pools[chosen.pool].scarcity_permille)
+        rank = (bid.tier_of(won.alternative), -key)
+        taken[chosen.pool].append((rank, chosen.shape, won.level))
+    return taken
 
 
 def _of_pool(pool: InstancePool, taken: list[_Taken]) -> dict[str, int]:

@@ -49,6 +49,11 @@ class Outcome(NamedTuple):
     refused: dict[str, int]
 
 
+def key_of(bid: InstanceBid, weighted: int) -> int:
+    """What the scan ranks by: the bid's worth per weighted unit and slot (MECHANISM, Order)."""
+    return (bid.weight * (bid.value_micros + bid.boost_micros) << KEY_BITS) // weighted
+
+
 class Auction:
     """An instance made ready to scan.
 
@@ -71,12 +76,11 @@ class Auction:
             pool = self._pools[alternative.pool]
             units = UNITS[alternative.shape] * alternative.slots
             weighted, reserve = units * pool.scarcity_permille, units * pool.reserve_micros
-            key = (bid.weight * (bid.value_micros + bid.boost_micros) << KEY_BITS) // weighted
             possible = self._empty[pool.name].fits(alternative.shape, bid.level_min)
             if possible and bid.value_micros >= reserve:
                 pairs.append(
-                    Pair(bid.tier_of(index), -key, tie, index, bid.bid_id, pool.name,
-                         alternative.shape, weighted, reserve)
+                    Pair(bid.tier_of(index), -key_of(bid, weighted), tie, index, bid.bid_id,
+                         pool.name, alternative.shape, weighted, reserve)
                 )  # fmt: skip
         return pairs
 
