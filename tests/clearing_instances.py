@@ -5,9 +5,16 @@ from __future__ import annotations
 import random
 
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from bidplane_topics.bids import Shape
-from bidplane_topics.instances import Instance, InstanceAlternative, InstanceBid, InstancePool
+from bidplane_topics.instances import (
+    Instance,
+    InstanceAlternative,
+    InstanceBid,
+    InstancePool,
+    PartialDevice,
+)
 
 SHAPES: tuple[Shape, ...] = ("1g", "2g", "3g", "4g", "1", "2", "4", "8", "16")
 UNITS = {"1g": 1, "2g": 2, "3g": 3, "4g": 4, "1": 7, "2": 14, "4": 28, "8": 56, "16": 112}
@@ -46,20 +53,31 @@ def bids(draw: st.DrawFn, index: int, pools: int) -> InstanceBid:
     )
 
 
+def partly_used(nodes: int, most: int = 3) -> st.SearchStrategy[tuple[PartialDevice, ...]]:
+    """Up to ``most`` devices of which slices have a part, on that many nodes."""
+    slots = st.sets(st.integers(0, 6), min_size=1, max_size=6).map(lambda some: tuple(sorted(some)))
+    return st.lists(st.tuples(st.integers(0, nodes - 1), slots), max_size=most).map(tuple)
+
+
+@st.composite
+def pools_of(draw: st.DrawFn, index: int) -> InstancePool:
+    """A small pool, sometimes with partly used devices."""
+    nodes = tuple(draw(st.lists(st.integers(0, 9), min_size=1, max_size=4)))
+    return InstancePool(
+        name=f"p{index}",
+        device_class="gpu.example.com",
+        nodes=nodes,
+        scarcity_permille=draw(st.sampled_from((1000, 1000, 500, 1730))),
+        reserve_micros=draw(st.sampled_from((0, 0, 3, 11))),
+        partial=draw(st.one_of(st.just(()), partly_used(len(nodes)))) or UNSET,
+    )
+
+
 @st.composite
 def instances(draw: st.DrawFn, most: int = 12) -> Instance:
     """Up to ``most`` bids on one or two small pools."""
     count = draw(st.integers(1, 2))
-    pools = tuple(
-        InstancePool(
-            name=f"p{index}",
-            device_class="gpu.example.com",
-            nodes=tuple(draw(st.lists(st.integers(0, 9), min_size=1, max_size=4))),
-            scarcity_permille=draw(st.sampled_from((1000, 1000, 500, 1730))),
-            reserve_micros=draw(st.sampled_from((0, 0, 3, 11))),
-        )
-        for index in range(count)
-    )
+    pools = tuple(draw(pools_of(index)) for index in range(count))
     size = draw(st.integers(0, most))
     return Instance(
         market="m",
@@ -78,24 +96,27 @@ def corpus(count: int, sizes: tuple[int, ...] = (5, 12, 30), seed: int = 7) -> l
 
 
 def _contested(source: random.Random, size: int) -> Instance:
-    pools = tuple(
-        InstancePool(
-            name=f"p{index}",
-            device_class="gpu.example.com",
-            nodes=tuple(
-                source.choice((0, 1, 2, 3, 5, 8, 8, 9, 12)) for _ in range(source.randint(1, 5))
-            ),
-            scarcity_permille=source.choice((1000, 500, 1730)),
-            reserve_micros=source.choice((0, 0, 3, 40)),
-        )
-        for index in range(source.randint(1, 4))
-    )
+    pools = tuple(_stocked(source, index) for index in range(source.randint(1, 4)))
     shapes = source.sample(SHAPES, source.randint(1, len(SHAPES)))
     coarse = source.random() < 0.6
     bids = tuple(
         _contender(source, index, len(pools), shapes, coarse=coarse) for index in range(size)
     )
     return Instance(market="m", window=1, beacon="9f", slot_ms=1000, pools=pools, bids=bids)
+
+
+def _stocked(source: random.Random, index: int) -> InstancePool:
+    """A pool; one in two has devices that slices use in part."""
+    nodes = tuple(source.choice((0, 1, 2, 3, 5, 8, 8, 9, 12)) for _ in range(source.randint(1, 5)))
+    partial = tuple(
+        (source.randrange(len(nodes)), tuple(sorted(source.sample(range(7), source.randint(1, 6)))))
+        for _ in range(source.choice((0, 0, 0, 1, 3, 6)))
+    )
+    return InstancePool(
+        name=f"p{index}", device_class="gpu.example.com", nodes=nodes,
+        scarcity_permille=source.choice((1000, 500, 1730)),
+        reserve_micros=source.choice((0, 0, 3, 40)), partial=partial or UNSET,
+    )  # fmt: skip
 
 
 def _contender(

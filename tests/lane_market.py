@@ -67,13 +67,12 @@ class World:
 
     def declare(self, nodes: int = 4, **rules: Any) -> None:
         """The market on partition 0, and its nodes of eight devices."""
-        declared = markets.MarketDeclared(
-            market=MARKET, partition=0, window_ms=WINDOW_MS, reserve_micros=1, **rules
-        )
+        usual: dict[str, Any] = {"window_ms": WINDOW_MS, "reserve_micros": 1}
+        declared = markets.MarketDeclared(market=MARKET, partition=0, **(usual | rules))
         self.write(registry.MARKETS, 0, MARKET, declared)
         for number in range(nodes):
             name = f"node-{number}"
-            self.write(registry.SUPPLY, 0, name, _node(name))
+            self.write(registry.SUPPLY, 0, name, _node(name, held=declared.standing))
         self.alive()
 
     def alive(self) -> None:
@@ -152,7 +151,7 @@ class World:
             time.sleep(0.2)
 
 
-def _node(name: str) -> supply.NodeOffered:
+def _node(name: str, *, held: bool) -> supply.NodeOffered:
     devices = tuple(
         supply.Device(
             name=f"gpu-{number}", driver="gpu.nvidia.com", pool=name, uuid=f"GPU-{name}-{number}",
@@ -162,7 +161,7 @@ def _node(name: str) -> supply.NodeOffered:
     )  # fmt: skip
     return supply.NodeOffered(
         market=MARKET, node=name, devices=devices, cpu_millis=128_000, memory_mib=1_048_576,
-        ephemeral_mib=1_048_576,
+        ephemeral_mib=1_048_576, held=held,
     )  # fmt: skip
 
 

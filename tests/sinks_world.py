@@ -97,7 +97,7 @@ class World:
                         driver=one["spec"]["driver"],
                         pool=one["spec"]["pool"]["name"],
                         uuid=facts.get("uuid", {}).get("string", ""),
-                        device_class="nic.bidplane.io" if "nic" in name else "gpu.nvidia.com",
+                        device_class=_class(one["spec"]["driver"], device),
                         profile=facts.get("profile", {}).get("string", ""),
                     )
         raise AssertionError(f"no {name} on {node}")
@@ -191,6 +191,13 @@ class World:
         finally:
             consumer.close()
         return found
+
+
+def _class(driver: str, device: dict[str, Any]) -> str:
+    """The class that it is sold by."""
+    static = "mig" in device["name"] and not device.get("consumesCounters")
+    name = "mig.nvidia.com" if static else driver
+    return f"shared.{name}" if device.get("allowMultipleAllocations") else name
 
 
 class Refused(AssertionError):
@@ -288,7 +295,8 @@ def create_topics(bootstrap: str) -> None:
 
 
 async def _main(directory: pathlib.Path, nodes: int) -> None:
-    async with system.System(directory, nodes=nodes) as up:
+    """So many plain nodes, and a mixed one behind them."""
+    async with system.System(directory, nodes=nodes + 1, mixed=1) as up:
         await asyncio.to_thread(create_topics, up.kafka)
         state = {
             "kafka": up.kafka,

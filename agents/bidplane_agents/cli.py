@@ -30,6 +30,7 @@ try:
         output,
         quoting,
         receipts,
+        renewing,
     )
     from bidplane_topics.errors import ContractError
 except KeyboardInterrupt:
@@ -52,7 +53,7 @@ def build() -> typer.Typer:
     )  # fmt: skip
     for command in (
         bidding.bid, bidding.cancel, bidding.release, bidding.allocations, bidding.balance,
-        bidding.why, dealing.offer, dealing.accept, quoting.quote, receipts.receipt,
+        bidding.why, dealing.offer, dealing.accept, renewing.renew, quoting.quote, receipts.receipt,
         budgeting.grant, auditing.audit,
     ):  # fmt: skip
         app.command()(command)

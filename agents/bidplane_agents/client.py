@@ -23,10 +23,12 @@ from bidplane_agents import (
     connection as connections,
 )
 from bidplane_agents import (
+    durations,
     inbox,
     log,
     placing,
     profiles,
+    renewing,
     session,
     verdicts,
 )
@@ -131,6 +133,22 @@ class Client:
         """Ask to take an order out of the book; the command's id. Raises as ``submit``."""
         sent = await self.submit(bids.Command(cancel=bids.Cancel(bid_id=bid_id)))
         return sent.command_ids[0]
+
+    async def renew(self, lease: leases.Lease, *, minutes: float | str, value: str) -> str:
+        """Bid ``value`` credits for another term of a lease; the bid's id. Raises as ``submit``.
+
+        It is decided in the last window before the lease's end: ``wait_for(bid, {"won"})``.
+        """
+        duration_ms = durations.minutes_ms("minutes", minutes)
+        return await self.renew_for(lease, placing.micros(value), duration_ms)
+
+    async def renew_for(self, lease: leases.Lease, value_micros: int, duration_ms: int) -> str:
+        """``renew``, in micro-credits and milliseconds."""
+        place = renewing.place(
+            market=lease.market, lease_id=lease.lease_id, devices=lease.devices,
+            value_micros=value_micros, duration_ms=duration_ms,
+        )  # fmt: skip
+        return await self.bid(place)
 
     async def release(self, lease_id: str) -> str:
         """Give a lease back before its end; the command's id. Raises as ``submit``."""
@@ -289,6 +307,31 @@ class Client:
             rest_until_ms=rest_until_ms,
         )  # fmt: skip
         return self.lease_of(place, timeout_s=timeout_s, on_notice=on_notice)
+
+    def preemptible(
+        self, *, market: str, shape: str, minutes: float | str, value: str, until_ms: int = 0,
+        spend: str = "", selector: Mapping[str, placing.Wanted] | None = None,
+        timeout_s: float = ANSWER_TIMEOUT_S, on_notice: leases.Notice | None = None,
+    ) -> leases.Leasing:  # fmt: skip
+        """``lease``, for one term of ``minutes`` after the other, each worth ``value``.
+
+        Each term that was won is yours to its end: that is the least time it runs. It goes on until
+        ``until_ms``, or until the terms could cost more than ``spend`` credits, or until somebody
+        bids more: then ``on_notice`` hears the outcome ``lost``, with reason and price.
+
+        Raises:
+            BadInput: a part of the bid cannot be used.
+        """
+        place = placing.rigid(
+            market=market, shape=shape, minutes=minutes, value=value, selector=selector
+        )
+        terms = renewing.Terms(
+            duration_ms=place.alternatives[0].duration_ms, value_micros=place.value_micros,
+            until_ms=until_ms, spend_micros=money.parse_credits(spend) if spend else 0,
+        )  # fmt: skip
+        return leases.Leasing(
+            self, place, win_timeout_s=timeout_s, on_notice=on_notice, terms=terms
+        )
 
     def lease_of(
         self, place: bids.Place, *, timeout_s: float = ANSWER_TIMEOUT_S,

@@ -8,6 +8,7 @@ BidplaneError                   one sentence: what, where, what to do
 │   ├── BidLost                 admitted, but lost, expired or cancelled
 │   ├── CommandDeclined         a cancel, release or other command that is no bid
 │   └── LeaseVoided             won, but the devices could not be bound; refunded
+├── Overtaken         (exit 3)  somebody else's later word counts
 ├── Unreachable       (exit 4)  a server does not answer
 │   └── NoAnswer                Kafka took the record, but no outcome came in time
 └── PromiseBroken     (exit 5)  the log contradicts itself
@@ -73,6 +74,12 @@ class LeaseVoided(Refusal):
 
 class GrantRefused(BidplaneError):
     """An account does not hold, or may not give, what an operator asked it to give."""
+
+    exit_code = 3
+
+
+class Overtaken(BidplaneError):
+    """What was asked for was done, and then a later word took its place."""
 
     exit_code = 3
 

@@ -19,6 +19,7 @@ from bidplane_topics.rejections import Rejection, is_transient
 _NEXT_STEP = {
     "held": "Wait: the window has not closed yet, or the order rests in the book.",
     "won": "Wait for `bound`: the clock starts only then.",
+    "renewed": "Nothing: the lease goes on until the new ends_at_ms.",
     "bound": "Use the devices until ends_at_ms; `bidplane release LEASE` gives them back early.",
     "notice": "Save your work: grace is running and your epoch still holds.",
     "ending": "Nothing: your epoch no longer counts and the devices are being taken back.",
@@ -44,6 +45,10 @@ _AFTER_REFUSAL = {
     Rejection.SHAPE_NOT_SOLD: (
         "Name a smaller shape, or a pool with larger nodes: see `bidplane market pools`."
     ),
+    Rejection.RENEWAL_CLOSED: (
+        "Bid for new devices, or ask an operator to sell what is in use (`--pending`)."
+    ),
+    Rejection.RENEWAL_OPEN: "Wait for the renewal in the book, or `bidplane cancel` it.",
     Rejection.BELOW_RESERVE: (
         "Bid at least the reserve: `bidplane quote` says it for a shape and a time."
     ),
@@ -102,7 +107,8 @@ def _next_step(about: tuple[OutcomeReported, ...]) -> str:
         return "The same bid may succeed later." if later else "Change the bid: it cannot succeed."
     if last.kind == "lost":
         return _after_losing(last)
-    return _NEXT_STEP.get(last.kind, "")
+    renewed = last.kind == "won" and any(one.kind == "bound" for one in telling)
+    return _NEXT_STEP.get("renewed" if renewed else last.kind, "")
 
 
 def _after_losing(lost: OutcomeReported) -> str:

@@ -1,6 +1,6 @@
 """A lease as a block of code: bid, wait until the devices are bound, give them back at the end.
 
-Decides when a lease counts as held. Refuses to renew it: a lease has one term.
+Decides when a lease counts as held. Refuses to know what another term is worth: renewing.py does.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+from bidplane_agents import renewing
 from bidplane_agents.errors import NoAnswer, Refusal
 from bidplane_topics import bids, ids
 from bidplane_topics.leases import LeasedDevice
@@ -50,7 +51,10 @@ class Lease:
         return self.over is None
 
     async def notice(self) -> OutcomeReported:
-        """Wait for the notice that grace has begun (or, without one, for the end)."""
+        """Wait for the notice that the lease will end: grace has begun, or no further term was won.
+
+        Without either, wait for the end.
+        """
         await self._told.wait()
         found = self.noticed or self.over
         assert found is not None
@@ -64,13 +68,20 @@ class Lease:
 
     def hear(self, outcome: OutcomeReported) -> None:
         """Take note of an outcome about this lease."""
-        if outcome.kind == "notice" and self.noticed is None:
-            self.noticed = outcome
-            self._told.set()
+        if outcome.kind == "won" and outcome.bid_id != self.bid_id:  # one term more
+            self.ends_at_ms, self.price_micros = outcome.ends_at_ms, outcome.price_micros
+        elif outcome.kind == "notice":
+            self.unrenewed(outcome)
         elif outcome.kind in _OVER and self.over is None:
             self.over = outcome
             self._told.set()
             self._ended.set()
+
+    def unrenewed(self, outcome: OutcomeReported) -> None:
+        """Take note that the lease will end: the first word of it counts."""
+        if self.noticed is None:
+            self.noticed = outcome
+            self._told.set()
 
 
 class Leasing:
@@ -78,13 +89,14 @@ class Leasing:
 
     def __init__(
         self, client: Client, place: bids.Place, *, win_timeout_s: float,
-        on_notice: Notice | None,
+        on_notice: Notice | None, terms: renewing.Terms | None = None,
     ) -> None:  # fmt: skip
-        self._client, self._place = client, place
+        self._client, self._place, self._terms = client, place, terms
         self._win_timeout_s, self._on_notice = win_timeout_s, on_notice
         self._lease: Lease | None = None
         self._bid_id = ""
         self._watch: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Lease:
         """Bid and wait.
@@ -102,6 +114,9 @@ class Leasing:
             await asyncio.shield(self._give_up())
             raise
         self._watch = asyncio.create_task(self._listen(lease), name=f"lease {lease.lease_id}")
+        if self._terms is not None:
+            keeper = renewing.quietly(self._client, lease, self._terms, lease.unrenewed)
+            self._keeper = asyncio.create_task(keeper, name=f"renewals of {lease.lease_id}")
         return lease
 
     async def _win(self) -> Lease:
@@ -123,15 +138,24 @@ class Leasing:
                 )
 
     async def _listen(self, lease: Lease) -> None:
-        async for outcome in self._client.about(lease.bid_id):
-            noticed = lease.noticed
-            lease.hear(outcome)
-            if noticed is None and lease.noticed is not None and self._on_notice is not None:
-                called = self._on_notice(lease.noticed)
-                if inspect.isawaitable(called):
-                    await called
-            if lease.over is not None:
-                return
+        telling = asyncio.create_task(self._tell(lease), name=f"notice of {lease.lease_id}")
+        try:
+            async for outcome in self._client.about(lease.bid_id):
+                lease.hear(outcome)
+                if lease.over is not None:
+                    await telling
+                    return
+        finally:
+            telling.cancel()
+
+    async def _tell(self, lease: Lease) -> None:
+        """Call ``on_notice`` once, when it is known that the lease will end."""
+        await lease.notice()
+        if self._on_notice is None or lease.noticed is None:
+            return
+        called = self._on_notice(lease.noticed)
+        if inspect.isawaitable(called):
+            await called
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None,
@@ -141,9 +165,11 @@ class Leasing:
         lease, watch = self._lease, self._watch
         assert lease is not None
         assert watch is not None
-        watch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
+        for task in (watch, self._keeper):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         if not lease.live:
             return
         try:

@@ -13,7 +13,7 @@ import msgspec
 from bidplane_agents import durations, log
 from bidplane_agents.connection import Connection
 from bidplane_agents.errors import BadInput
-from bidplane_topics import markets, registry
+from bidplane_topics import markets, money, registry
 
 RULES: Final[tuple[str, ...]] = typing.get_args(
     typing.get_type_hints(markets.MarketDeclared)["rule"]
@@ -53,6 +53,49 @@ def permille(option: str, text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise BadInput(f"{option} {text!r}: write a whole number of permille, 1 to 1000000")
     return int(text)
+
+
+def weight(option: str, text: str) -> int:
+    """A class weight.
+
+    Raises:
+        BadInput: it is no whole number from 1 to a thousand.
+    """
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise BadInput(f"{option} {text!r}: write a whole number, 1 to 1000")
+    return int(text)
+
+
+def share(option: str, text: str) -> int:
+    """A share in permille.
+
+    Raises:
+        BadInput: it is no whole number from 0 to a thousand.
+    """
+    if not text.isdecimal() or int(text) > 1000:
+        raise BadInput(f"{option} {text!r}: write a whole number of permille, 0 to 1000")
+    return int(text)
+
+
+def check_drift(rules: dict[str, Any]) -> None:
+    """Reserves that may move need room to.
+
+    Raises:
+        BadInput: a rate without a cap above the reserves, or a cap without a rate.
+    """
+    cap, highest = rules["reserve_cap_micros"], max(rules["reserves"].values(), default=0)
+    if rules["reserve_rate_permille"] and cap <= max(highest, rules["reserve_micros"]):
+        raise BadInput("--reserve-rate: name a --reserve-cap above every reserve")
+    if cap and not rules["reserve_rate_permille"]:
+        raise BadInput("--reserve-cap: reserves stay as they are without --reserve-rate")
+
+
+def reserve_range(declared: markets.MarketDeclared) -> str:
+    """The market's reserve; where it moves, from which to which credits."""
+    least = money.format_credits(declared.reserve_micros)
+    if not declared.reserve_rate_permille:
+        return least
+    return f"{least} to {money.format_credits(declared.reserve_cap_micros)}"
 
 
 def _limits(field: str) -> tuple[int, int]:

@@ -72,10 +72,21 @@ def lines(offers: Iterable[Offered]) -> Iterator[str]:
         for name, pool in sorted(one.pools.items()):
             price = f"last price {_credits(pool.price_micros)}, reserve "
             yield (
-                f"  {name}: {pool.device_class}, {pool.units_offered} of {pool.units_total} units "
-                f"on sale, {price}{_credits(pool.reserve_micros)}"
+                f"  {name}: {pool.device_class}, {kind(pool)}, "
+                f"{pool.units_offered} of {pool.units_total} units on sale, "
+                f"{price}{_credits(pool.reserve_micros)}, scarcity {pool.scarcity_permille}"
             )
             yield f"    {terms(pool, one.device_class)}"
+
+
+def kind(pool: PoolRound) -> str:
+    """What one thing of the pool is, and what keeps its users apart where little does."""
+    facts = pool.facts
+    words = f"static MIG {facts['profile']}" if "profile" in facts else "whole devices"
+    if "isolation" in facts:
+        words = words.replace("whole devices", "shares")
+        words += f", {facts['shares']} a device, isolation {facts['isolation']}"
+    return f"{words} with {facts['companions']}" if "companions" in facts else words
 
 
 def _heading(one: Offered) -> str:
@@ -85,8 +96,8 @@ def _heading(one: Offered) -> str:
     if not one.pools:
         return f"{one.market}: nothing is offered; {serve} publishes a cluster's devices"
     return (
-        f"{one.market}: window {one.window}; a unit is 1/7 GPU; prices per unit and slot of "
-        f"{one.slot_ms} ms; bids without pool and device_class mean {one.device_class}"
+        f"{one.market}: window {one.window}; a unit is 1/7 of what is sold; prices per unit and "
+        f"slot of {one.slot_ms} ms; bids without pool and device_class mean {one.device_class}"
     )
 
 

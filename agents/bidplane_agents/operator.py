@@ -280,7 +280,7 @@ class Operator:
         async for _, event in log.events(self.connection, registry.MARKETS):
             if isinstance(event, markets.MarketDeclared):
                 known[event.market] = event
-            else:
+            elif isinstance(event, markets.MarketRemoved):
                 known.pop(event.market, None)
         return known
 
@@ -323,6 +323,11 @@ class Operator:
         if name not in await self.declared_markets():
             raise BadInput(f"no market {name!r}: see `bidplane market list`")
         await self._write(registry.MARKETS, 0, name, markets.MarketRemoved(market=name))
+
+    async def assign_node(self, node: str, market: str) -> int:
+        """Have a node sold in this market alone; the record's offset. ``moving`` checks names."""
+        event = markets.NodeAssigned(node=node, market=market)
+        return await self._write(registry.MARKETS, 0, f"node/{node}", event)
 
 
 async def first_outcome(

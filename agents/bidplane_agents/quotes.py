@@ -29,7 +29,8 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
 
     ``rounds`` were looked at; in ``full`` of them nothing that large was free at any price; in
     ``hidden`` too few agents took part to show a price. The prices are None where no round shows
-    one; ``least_micros`` is the reserve, below which nothing is ever sold.
+    one; ``least_micros`` is the reserve, below which nothing is ever sold. ``isolation`` is said
+    of shares: what keeps them apart, or that nothing does.
     """
 
     market: str
@@ -44,6 +45,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     half_micros: int | None = None
     most_micros: int | None = None
     all_micros: int | None = None
+    isolation: str = ""
 
 
 def units(shape: bids.Shape) -> int:
@@ -82,7 +84,7 @@ def _quote(closed: Sequence[RoundClosed], wanted: bids.Alternative, name: str) -
         hidden=len(seen) - len(shown), least_micros=seen[-1].reserve_micros * unit_slots,
         last_micros=None if last is None else last * unit_slots,
         half_micros=_share(prices, 0.5), most_micros=_share(prices, _NINE_IN_TEN),
-        all_micros=_share(prices, 1.0),
+        all_micros=_share(prices, 1.0), isolation=str(seen[-1].facts.get("isolation", "")),
     )  # fmt: skip
 
 
@@ -104,10 +106,14 @@ def sentence(quote: Quote) -> str:
             f"{_credits(quote.half_micros)} would have won half of {quote.rounds} rounds, "
             f"{_credits(quote.most_micros)} nine in ten, {_credits(quote.all_micros)} all"
         )
+    if quote.isolation:
+        said.append(f"a share: isolation {quote.isolation}")
     if quote.full:
         said.append(f"in {quote.full} nothing that large was free")
     if quote.hidden:
-        said.append(f"{quote.hidden} had fewer than three bidders, so their prices stay hidden")
+        said.append(
+            f"{quote.hidden} had fewer than three bidders, or a solver (exact): they tell no price"
+        )
     return "; ".join(said)
 
 

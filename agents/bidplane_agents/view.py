@@ -108,9 +108,11 @@ def _leases(before: dict[str, LeaseView], outcome: OutcomeReported) -> dict[str,
 
 
 def _changed(seen: LeaseView, outcome: OutcomeReported) -> LeaseView:
+    renewed = outcome.kind == "won" and outcome.bid_id != seen.bid_id
     return msgspec.structs.replace(
         seen,
-        state=outcome.kind,
+        state=seen.state if renewed else outcome.kind,
+        price_micros=outcome.price_micros if renewed else seen.price_micros,
         epoch=max(seen.epoch, outcome.epoch),
         devices=outcome.devices or seen.devices,
         ends_at_ms=outcome.ends_at_ms or seen.ends_at_ms,

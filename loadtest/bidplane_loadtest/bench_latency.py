@@ -5,6 +5,7 @@ slow its own load. Beyond the close means: after the end of the window in which 
 Refuses to guess: bids without an answer are counted.
 
     python -m bidplane_loadtest.bench_latency [--rate 100] [--seconds 30] [--kafka HOST:PORT]
+    python -m bidplane_loadtest.bench_latency --window-ms 50 --standing
 
 Without ``--kafka`` it runs `bidplane up`'s system for itself.
 """
@@ -181,9 +182,14 @@ async def _answered(bench: Bench) -> None:
     await asyncio.sleep(3)  # what was just won is bound a little later
 
 
-async def _on_own_system(rates: list[int], seconds: int, nodes: int) -> list[Latencies]:
+async def _on_own_system(
+    rates: list[int], seconds: int, nodes: int, window_ms: int, *, standing: bool
+) -> list[Latencies]:
     with tempfile.TemporaryDirectory(prefix="bidplane-bench-") as folder:
-        plan = commands_system.Plan(directory=pathlib.Path(folder), nodes=nodes)
+        plan = commands_system.Plan(
+            directory=pathlib.Path(folder), nodes=nodes, window_ms=window_ms, standing=standing,
+            grace_ms=0 if standing else 2000,
+        )  # fmt: skip
         async with commands_system.running(plan, output.note) as own:
             reached = connection.Connection(own.kafka)
             return [await measure(reached, own.market, rate, seconds) for rate in rates]
@@ -198,6 +204,8 @@ def main(
     rate: Annotated[list[int] | None, typer.Option(min=1, help="Bids a second.")] = None,
     seconds: Annotated[int, typer.Option(min=5, help="For each rate.")] = 30,
     nodes: Annotated[int, typer.Option(min=1, help="Nodes of the own system.")] = 16,
+    window_ms: Annotated[int, typer.Option(min=50, help="Windows of the own system.")] = 2000,
+    standing: Annotated[bool, typer.Option(help="Its market is on standing claims.")] = False,
     kafka: Annotated[str, typer.Option(help="HOST:PORT of a running system.")] = "",
     market: Annotated[str, typer.Option(help="Its market.")] = "pool-a",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -207,7 +215,7 @@ def main(
     rates = rate or [100, 1000]
     work: Any = (
         _elsewhere(kafka, market, rates, seconds) if kafka
-        else _on_own_system(rates, seconds, nodes)
+        else _on_own_system(rates, seconds, nodes, window_ms, standing=standing)
     )  # fmt: skip
     found: list[Latencies] = asyncio.run(work)
     if as_json:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PROMISE_BROKEN: Final = 5
 ALL: Final = "all"
-WINDOW_S: Final = 60
+WINDOW_S: Final = 10
 BURST_WINDOW_S: Final = 5
 
 
@@ -54,7 +54,7 @@ def simulate(
         int, typer.Option(min=1, help="Keep one node in so many: one is slow in the market.")
     ] = 128,
     window: Annotated[
-        int | None, typer.Option(min=1, help="Seconds of a market's window; 60, with bursts 5.")
+        int | None, typer.Option(min=1, help="Seconds of a market's window; 10, with bursts 5.")
     ] = None,
     report: Annotated[
         pathlib.Path | None, typer.Option(help="A folder for plots and one offline HTML page.")

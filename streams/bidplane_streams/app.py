@@ -17,6 +17,7 @@ from faust.sensors.prometheus import setup_prometheus_sensors
 
 from bidplane_streams import settings as settings_module
 from bidplane_streams.errors import SettingsRefused
+from bidplane_streams.exact import solving
 from bidplane_streams.fast import clearing
 from bidplane_streams.lanes import accounts, death, markets
 from bidplane_streams.lanes.conf import Access, LaneConf
@@ -100,7 +101,7 @@ def _lane(name: str, settings: Settings) -> Lane | Router:
         settings, name, inputs=markets.INPUTS, globals_=markets.GLOBALS, outputs=markets.OUTPUTS,
         changelog=markets.CHANGELOG.name, records_max=WINDOW_RECORDS, buffer_records=WINDOW_RECORDS,
     )  # fmt: skip
-    return Lane(conf, markets.MarketsLogic(clearing.clear))
+    return Lane(conf, markets.MarketsLogic(clearing.clear, solving.clear))
 
 
 def _conf(

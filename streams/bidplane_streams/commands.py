@@ -12,7 +12,13 @@ import typer
 
 from bidplane_agents import connection
 from bidplane_agents.errors import BadInput
-from bidplane_streams import commands_clear, commands_system, commands_worker
+from bidplane_streams import (
+    commands_clear,
+    commands_round,
+    commands_system,
+    commands_worker,
+    sold_classes,
+)
 
 sink = typer.Typer(no_args_is_help=True, help="Sinks: claims, clusters, nodes.")
 source = typer.Typer(no_args_is_help=True, help="Sources: inventory.")
@@ -38,6 +44,7 @@ def attach(app: typer.Typer) -> None:
     app.command()(commands_system.status)
     app.command()(commands_worker.worker)
     app.command()(commands_clear.clear)
+    app.command("round")(commands_round.replay)
     app.add_typer(sink, name="sink")
     app.add_typer(source, name="source")
 
@@ -56,12 +63,13 @@ def _address(kafka: str) -> str:
 @sink.command("claims")
 def sink_claims(
     kafka: Kafka = "", kubeconfig: Kubeconfig = "", market: Market = "pool-a",
-    metrics_port: MetricsPort = 0,
+    metrics_port: MetricsPort = 0, device_class: sold_classes.Classes = None,
 ) -> None:  # fmt: skip
     """Make leases real: ResourceClaims in the host cluster, and their orderly end."""
     from bidplane_streams import commands_sinks  # noqa: PLC0415 - loads the Kubernetes client
 
-    commands_sinks.sink_claims(_address(kafka), kubeconfig, market, metrics_port)
+    classes = sold_classes.by_driver(device_class or ())
+    commands_sinks.sink_claims(_address(kafka), kubeconfig, market, metrics_port, classes=classes)
 
 
 @sink.command("clusters")
@@ -90,8 +98,29 @@ def sink_nodes(
 def source_inventory(
     kafka: Kafka = "", kubeconfig: Kubeconfig = "", market: Market = "pool-a",
     metrics_port: MetricsPort = 0,
+    node_label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL=VALUE", help="Sell nodes that carry it; repeat for more."),
+    ] = None,
+    only_assigned: Annotated[
+        bool, typer.Option(help="Sell only nodes that `market move-node` assigned here.")
+    ] = False,
+    device_class: sold_classes.Classes = None,
+    companion: sold_classes.Companion = "",
 ) -> None:  # fmt: skip
-    """Publish the devices of the host cluster's ResourceSlices as supply."""
+    """Publish the devices of the host cluster's ResourceSlices as supply.
+
+    Two markets of one cluster must not choose the same nodes: labels tell them apart, or all but
+    one sell only what is assigned to them.
+    """
     from bidplane_streams import commands_sinks  # noqa: PLC0415
 
-    commands_sinks.source_inventory(_address(kafka), kubeconfig, market, metrics_port)
+    for text in node_label or ():
+        if not text.partition("=")[0] or "=" not in text:
+            raise BadInput(f"--node-label {text!r}: write LABEL=VALUE")
+    commands_sinks.source_inventory(
+        _address(kafka), kubeconfig, market, metrics_port, only_assigned=only_assigned,
+        classes=sold_classes.by_driver(device_class or ()),
+        companion=sold_classes.companion(companion),
+        selector=dict(text.split("=", 1) for text in node_label or ()),
+    )  # fmt: skip

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from bidplane_agents import errors as agent_errors
+from bidplane_streams import handover_wires
 from bidplane_streams.embedded import controlplane
 from bidplane_streams.embedded import errors as embedded_errors
 from bidplane_streams.sinks import (
@@ -27,7 +28,7 @@ from bidplane_streams.sinks import (
 from bidplane_streams.sinks import errors as sink_errors
 from bidplane_streams.sinks.providers import base as providers
 from bidplane_streams.sinks.providers import process
-from bidplane_streams.sources import inventory, supplier
+from bidplane_streams.sources import inventory, sellable, supplier
 from bidplane_topics import markets, registry
 
 
@@ -38,6 +39,7 @@ def sink_claims(
     metrics_port: int = 0,
     *,
     ensure: bool = True,
+    classes: Mapping[str, str] | None = None,
     lost_after_ms: int = claims.LOST_AFTER_MS,
 ) -> None:
     """Run the claims sink of one market until SIGTERM or SIGINT.
@@ -51,7 +53,7 @@ def sink_claims(
         wake = asyncio.Event()
         api = await kube.connect(kubeconfig)
         sink = claims.ClaimsSink(
-            api, kafka, market, wake, ensure=ensure, lost_after_ms=lost_after_ms
+            api, kafka, market, wake, ensure=ensure, classes=classes, lost_after_ms=lost_after_ms
         )
         await worker.serve(sink, wake, metrics_port)
 
@@ -107,10 +109,14 @@ def source_inventory(
     metrics_port: int = 0,
     *,
     selector: Mapping[str, str] | None = None,
+    only_assigned: bool = False,
+    classes: Mapping[str, str] | None = None,
+    companion: str = "",
 ) -> None:
     """Run the inventory source of one market until SIGTERM or SIGINT.
 
-    ``selector`` holds the labels of the market's nodes; empty selects every node.
+    ``selector`` holds the labels of the market's nodes; empty selects every node, and
+    ``only_assigned`` none but those that an operator assigned to the market.
 
     Raises:
         BadInput: the kubeconfig is missing or is none.
@@ -119,7 +125,11 @@ def source_inventory(
     async def serve() -> None:
         wake = asyncio.Event()
         api = await kube.connect(kubeconfig)
-        source = supplier.InventorySource(market, _wires(api, kafka, market, wake), selector)
+        choice = sellable.Choice(dict(classes or {}), companion)
+        wires = _wires(api, kafka, market, wake)
+        source = supplier.InventorySource(
+            market, wires, selector, choice, only_assigned=only_assigned
+        )
         await worker.serve(source, wake, metrics_port)
 
     _run(serve())
@@ -128,8 +138,9 @@ def source_inventory(
 def _wires(api: kube.Kube, kafka: str, market: str, wake: asyncio.Event) -> supplier.Wires:
     writer = records.Writer(kafka)
     declared: records.Table[Any] = records.Table(
-        kafka, registry.MARKETS, lambda event: event.market, wake
+        kafka, registry.MARKETS, records.market_or_node, wake
     )
+    rivals = handover_wires.Rivals(kafka, market, declared, wake)
     supply: records.Table[Any] = records.Table(
         kafka, registry.SUPPLY, lambda event: event.node if event.market == market else None, wake
     )
@@ -141,7 +152,7 @@ def _wires(api: kube.Kube, kafka: str, market: str, wake: asyncio.Event) -> supp
         await writer.stop()
         await api.close()
 
-    def foreign(found: Any) -> frozenset[inventory.Address]:
+    def foreign(found: Any) -> frozenset[sellable.Address]:
         held = claims_seen.taken(market, found).items()
         return frozenset(address for address, (_, ours) in held if not ours)
 
@@ -150,15 +161,18 @@ def _wires(api: kube.Kube, kafka: str, market: str, wake: asyncio.Event) -> supp
         known = row is not None and isinstance(row.event, markets.MarketDeclared)
         return int(row.event.partition) if row is not None and known else -1
 
+    claimed = mirror.Mirror(api, kube.CLAIMS, wake)
     return supplier.Wires(
         nodes=mirror.Mirror(api, kube.NODES, wake, project=inventory.project_node),
         slices=mirror.Mirror(api, kube.SLICES, wake, project=inventory.project_slice),
-        claims=mirror.Mirror(api, kube.CLAIMS, wake),
+        claims=claimed,
+        hold=handover_wires.holding(market, declared, claimed),
         supply=supply,
         markets=declared,
         send=send,
         foreign=foreign,
         partition_of=partition_of,
+        rivals=rivals,
         close=close,
     )
 

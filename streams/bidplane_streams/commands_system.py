@@ -12,7 +12,7 @@ import logging
 import pathlib
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Annotated, Any, NoReturn
 
 import msgspec
@@ -23,27 +23,38 @@ import typer
 from bidplane_agents import connection, operator, profiles, topology
 from bidplane_agents import errors as agent_errors
 from bidplane_agents.commands import output
-from bidplane_streams import detached, given_servers, system_ready
-from bidplane_streams.embedded import directory, errors, ports, system
-from bidplane_topics import codec, money, registry
+from bidplane_streams import detached, given_servers, sold_classes, system_ready
+from bidplane_streams.embedded import devices, directory, errors, ports, system, unusual
+from bidplane_topics import codec, ids, money, registry
+from bidplane_topics import errors as contract_errors
 
 CLI = (sys.executable, "-m", "bidplane_agents.cli")
+MARKET = "pool-a"
+PER_MARKET = ("sink-claims", "sink-nodes", "source-inventory")
 PORT_NAMES = ("worker", "sink-claims", "sink-clusters", "sink-nodes", "source-inventory")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. ``kafka`` and ``kubeconfig`` name servers of yours to use instead of ours."""
+    """What to run. ``kafka`` and ``kubeconfig`` name servers of yours to use instead of ours.
+
+    ``market`` has every node; ``beside`` it run markets whose nodes an operator moves there.
+    """
 
     directory: pathlib.Path
     nodes: int = 16
     workers: int = 1
     kafka: str | None = None
     kubeconfig: pathlib.Path | None = None
-    market: str = "pool-a"
+    market: str = MARKET
+    beside: tuple[str, ...] = ()
     window_ms: int = 2000
     grace_ms: int = 2000
     bind_deadline_ms: int = 30_000
     reserve_micros: int = 1
+    standing: bool = False
+    mixed: int = 0
+    companion: str = ""
+    classes: tuple[str, ...] = ()
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,9 +80,13 @@ async def running(
     """
     say("starting Kafka and the host control plane")
     async with system.System(
-        plan.directory, nodes=plan.nodes, kafka_address=plan.kafka, kubeconfig=plan.kubeconfig
+        plan.directory,
+        nodes=plan.nodes,
+        mixed=plan.mixed,
+        kafka_address=plan.kafka,
+        kubeconfig=plan.kubeconfig,
     ) as servers:
-        say("creating topics and the market")
+        say("creating topics and the market" + "s" * bool(plan.beside))
         await _prepare_kafka(servers.kafka, plan)
         chosen = ports.remembered(plan.directory.absolute() / "ports.json", *_port_names(plan))
         say("starting the worker, the sinks and the inventory source")
@@ -82,8 +97,9 @@ async def running(
         if plan.kubeconfig is None:
             say("waiting until every device is on sale")
             await system_ready.until_on_sale(
-                servers.kafka, plan.market, plan.nodes, servers.until_stopped
-            )
+                servers.kafka, plan.market, devices.gpus(plan.nodes, plan.mixed),
+                servers.until_stopped,
+            )  # fmt: skip
         servers.note(ready=True)
         yield Running(
             kafka=servers.kafka,
@@ -102,18 +118,22 @@ async def _prepare_kafka(kafka: str, plan: Plan) -> None:
     reached = connection.Connection(kafka)
     await topology.apply(reached, registry.Partitions())
     async with operator.Operator(reached) as hand:
-        if plan.market not in await hand.declared_markets():
+        declared = await hand.declared_markets()
+        for name in (plan.market, *plan.beside):
+            if name in declared:
+                continue
             await hand.create_market(
                 {
-                    "market": plan.market, "window_ms": plan.window_ms, "grace_ms": plan.grace_ms,
+                    "market": name, "window_ms": plan.window_ms, "grace_ms": plan.grace_ms,
                     "bind_deadline_ms": plan.bind_deadline_ms,
-                    "reserve_micros": plan.reserve_micros,
+                    "reserve_micros": plan.reserve_micros, "standing": plan.standing,
                 }
             )  # fmt: skip
 
 
 def _port_names(plan: Plan) -> tuple[str, ...]:
-    return (*PORT_NAMES, *(f"worker-{number}" for number in range(1, plan.workers)))
+    beside = (f"{name}-{market}" for market in plan.beside for name in PER_MARKET)
+    return (*PORT_NAMES, *(f"worker-{number}" for number in range(1, plan.workers)), *beside)
 
 
 async def _add_processes(servers: system.System, plan: Plan, chosen: dict[str, int]) -> None:
@@ -134,7 +154,6 @@ async def _add_processes(servers: system.System, plan: Plan, chosen: dict[str, i
 
 def _sinks(servers: system.System, plan: Plan, home: pathlib.Path) -> dict[str, list[str]]:
     """The argument vectors of the Kubernetes processes, by name."""
-    common = ["--kafka", servers.kafka, "--market", plan.market]
     clusters = ["--clusters-dir", str(home / "clusters")]
 
     def kubeconfig(user: str) -> list[str]:
@@ -142,12 +161,21 @@ def _sinks(servers: system.System, plan: Plan, home: pathlib.Path) -> dict[str, 
         file = servers.host.kubeconfig(f"bidplane-{user}") if mine else servers.kubeconfig
         return ["--kubeconfig", str(file)]
 
-    return {
-        "sink-claims": ["sink", "claims", *common, *kubeconfig("claims")],
-        "sink-clusters": ["sink", "clusters", "--kafka", servers.kafka, *clusters],
-        "sink-nodes": ["sink", "nodes", *common, *kubeconfig("nodes"), *clusters],
-        "source-inventory": ["source", "inventory", *common, *kubeconfig("inventory")],
-    }
+    named = dict.fromkeys([*plan.classes, *([unusual.FPGA_DRIVER] if plan.mixed else [])])
+    classes = [word for name in named for word in ("--device-class", name)]
+    more = [*classes, "--companion", plan.companion] if plan.companion else classes
+    found = {"sink-clusters": ["sink", "clusters", "--kafka", servers.kafka, *clusters]}
+    for market in (plan.market, *plan.beside):
+        common = ["--kafka", servers.kafka, "--market", market]
+        chosen = [*kubeconfig("inventory"), *more]
+        suffix = f"-{market}" if market in plan.beside else ""
+        only = ["--only-assigned"] if market in plan.beside else []
+        found |= {
+            f"sink-claims{suffix}": ["sink", "claims", *common, *kubeconfig("claims"), *classes],
+            f"sink-nodes{suffix}": ["sink", "nodes", *common, *kubeconfig("nodes"), *clusters],
+            f"source-inventory{suffix}": ["source", "inventory", *common, *chosen, *only],
+        }
+    return found
 
 
 # -- commands ------------------------------------------------------------------------------------
@@ -162,7 +190,16 @@ def up(
     dir_: Dir = pathlib.Path(".bidplane"),
     nodes: Annotated[int, typer.Option(min=1, max=1000, help="Simulated nodes of 8 GPUs.")] = 16,
     agents: Annotated[int, typer.Option(min=0, help="Example agents to register.")] = 0,
+    mixed: Annotated[
+        int, typer.Option(min=0, help="How many of the nodes have MIG, shared and FPGA devices.")
+    ] = 0,
+    companion: sold_classes.Companion = "",
+    device_class: sold_classes.Classes = None,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Worker processes.")] = 1,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MARKET", help="A market beside pool-a, for `market move-node`."),
+    ] = None,
     kafka: Annotated[str | None, typer.Option(help="HOST:PORT of your Kafka.")] = None,
     kubeconfig: Annotated[
         pathlib.Path | None, typer.Option(help="Your host cluster, instead of an embedded one.")
@@ -174,7 +211,13 @@ def up(
     if kubeconfig is not None and not kubeconfig.is_file():
         _fail(2, f"--kubeconfig {kubeconfig}: no such file: name your host cluster's kubeconfig")
     _refuse_second(dir_.absolute())
-    plan = Plan(directory=dir_, nodes=nodes, workers=workers, kafka=kafka, kubeconfig=kubeconfig)
+    if mixed > nodes:
+        _fail(2, f"--mixed {mixed}: there are {nodes} nodes (--nodes)")
+    plan = Plan(
+        directory=dir_, nodes=nodes, workers=workers, kafka=kafka, kubeconfig=kubeconfig,
+        mixed=mixed, companion=_checked(companion, device_class or ()),
+        classes=tuple(device_class or ()), beside=_beside(beside or ()),
+    )  # fmt: skip
     # A server that is still starting is no news: what fails for good is told in one line.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
@@ -189,6 +232,28 @@ def up(
         _fail(error.exit_code, str(error))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(130) from None
+
+
+def _beside(given: Iterable[str]) -> tuple[str, ...]:
+    """The markets that run beside the first one, each once."""
+    names = tuple(dict.fromkeys(given))
+    try:
+        for name in names:
+            ids.check_name("--beside", name)
+    except contract_errors.ContractError as error:
+        _fail(2, str(error))
+    if MARKET in names:
+        _fail(2, f"--beside {MARKET}: that market runs anyway: name another")
+    return names
+
+
+def _checked(companion: str, classes: Sequence[str]) -> str:
+    """The companion's class; all names are good ones."""
+    try:
+        sold_classes.by_driver(classes)
+        return sold_classes.companion(companion)
+    except agent_errors.BadInput as error:
+        _fail(error.exit_code, str(error))
 
 
 def _refuse_second(path: pathlib.Path) -> None:
@@ -244,6 +309,10 @@ def _detached(plan: Plan, agents: int, *, as_json: bool) -> None:
     home = directory.Directory(plan.directory.absolute())
     argv = [*CLI, "up", "--dir", str(home.path), "--nodes", str(plan.nodes), "--workers",
             str(plan.workers), "--agents", str(agents)]  # fmt: skip
+    argv += [word for name in plan.beside for word in ("--beside", name)]
+    argv += ["--mixed", str(plan.mixed)] if plan.mixed else []
+    argv += ["--companion", plan.companion] if plan.companion else []
+    argv += [word for name in plan.classes for word in ("--device-class", name)]
     argv += ["--kafka", plan.kafka] if plan.kafka else []
     argv += ["--kubeconfig", str(plan.kubeconfig)] if plan.kubeconfig else []
     state = detached.start(argv, home, output.note)

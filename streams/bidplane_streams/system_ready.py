@@ -1,4 +1,4 @@
-"""When a system is ready: its market has cleared a round with every device on sale.
+"""When a system is ready: its markets have cleared rounds with every device among them.
 
 Decides readiness from the rounds alone, which prove that Kafka, lanes, inventory and sink work.
 """
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import aiokafka
 
-from bidplane_streams.embedded import devices, errors
+from bidplane_streams.embedded import errors
 from bidplane_topics import codec, registry
 from bidplane_topics.rounds import RoundClosed
 
@@ -21,15 +21,17 @@ UNITS = 7
 
 
 async def until_on_sale(
-    kafka: str, market: str, nodes: int, stopped: Callable[[], Awaitable[None]]
+    kafka: str, market: str, gpus: int, stopped: Callable[[], Awaitable[None]]
 ) -> None:
-    """Wait for a round that knows all units of ``nodes`` nodes and has devices on sale.
+    """Wait until rounds know all units of so many GPUs, and ``market`` has devices on sale.
+
+    Nodes that an operator moved count where they are now.
 
     Raises:
         ServerFailed: it did not come in time.
         CancelledError: the system was asked to stop meanwhile.
     """
-    waiting = asyncio.ensure_future(_full_round(kafka, market, nodes))
+    waiting = asyncio.ensure_future(_full_round(kafka, market, gpus))
     stopping = asyncio.ensure_future(stopped())
     try:
         done, _ = await asyncio.wait(
@@ -51,20 +53,25 @@ async def until_on_sale(
                 await task
 
 
-async def _full_round(kafka: str, market: str, nodes: int) -> None:
+async def _full_round(kafka: str, market: str, gpus: int) -> None:
     consumer = aiokafka.AIOKafkaConsumer(
         registry.ROUNDS.name, bootstrap_servers=kafka, group_id=None,
         isolation_level="read_committed", auto_offset_reset="earliest",
     )  # fmt: skip
+    units, sells = dict[str, int](), False
     begun_ms = time.time_ns() // 1_000_000 - 1000
     await consumer.start()
     try:
         async for record in consumer:
             closed: RoundClosed = codec.decode(registry.ROUNDS, record.value)
-            fresh = closed.market == market and closed.closed_at_ms >= begun_ms
-            whole = closed.units_total >= nodes * devices.GPUS * UNITS
+            # Other markets need not run now: what was moved there is not missing here.
+            if closed.market == market and closed.closed_at_ms < begun_ms:
+                continue
+            units[closed.market] = closed.units_total
             # A silent sink leaves nothing on sale, however much there is.
-            if fresh and whole and any(pool.units_offered for pool in closed.pools.values()):
+            if closed.market == market:
+                sells = any(pool.units_offered for pool in closed.pools.values())
+            if sells and sum(units.values()) >= gpus * UNITS:
                 return
     finally:
         await consumer.stop()

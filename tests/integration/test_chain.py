@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import confluent_kafka
+import msgspec
 import pytest
 
-from bidplane_topics import registry
+from bidplane_topics import codec, registry
 from live_system import Live, until, up
 
 CLUSTER = "research/cluster"
@@ -36,7 +38,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         yield running
 
 
-def own_cluster(live: Live) -> str:
+@pytest.fixture(scope="module")
+def config(live: Live) -> str:
     """Register the agent with a control plane; the path of its kubeconfig."""
     live.run("agent", "register", CLUSTER, "--credits", "50", "--cluster")
 
@@ -53,9 +56,8 @@ def pod_of(live: Live, config: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-def test_bid_to_pod_and_back(live: Live) -> None:
+def test_bid_to_pod_and_back(live: Live, config: str) -> None:
     """A signed bid becomes a running pod on leased devices, ends, is settled, and is sold again."""
-    config = own_cluster(live)
     live.kubectl(config, "apply", "-f", "-", stdin=POD)
     intended_ms = time.time_ns() // 1_000_000
     won = json.loads(
@@ -127,6 +129,53 @@ def stage_times(live: Live, lease_id: str) -> dict[str, int] | None:
         if getattr(event, "lease_id", "") == lease_id and type(event).__name__ == "LeaseReleased":
             times.setdefault("deallocated", at_ms)
     return times if {"on_sale", "deallocated", "notice"} <= set(times) else None
+
+
+def selling_what_is_in_use(live: Live) -> None:
+    """Declare the market anew: its devices are on sale while they are in use."""
+    declared = [event for _, _, event in live.records(registry.MARKETS)]
+    (newest,) = [one for one in declared if getattr(one, "partition", None) is not None][-1:]
+    producer = confluent_kafka.Producer({"bootstrap.servers": live.state()["kafka"]})
+    changed = msgspec.structs.replace(newest, pending_ms=20_000)
+    producer.produce(registry.MARKETS.name, codec.encode(changed), newest.market.encode())
+    assert producer.flush(30) == 0
+
+
+def test_a_renewed_lease_keeps_its_claim_and_its_pod(live: Live, config: str) -> None:
+    """Past the first term's end the same pod runs under the same claim, which says the new end."""
+    selling_what_is_in_use(live)
+    live.kubectl(config, "apply", "-f", "-", stdin=POD.replace("name: train}", "name: stay}"))
+    won = json.loads(live.run(*BID, "--shape", "2", "--minutes", "0.5", "--value", "3.50"))
+    lease_id, host = won["lease_id"], live.state()["kubeconfig"]
+
+    def claim() -> dict[str, Any]:
+        found = json.loads(live.kubectl(host, "get", "resourceclaims", "-A", "-o", "json"))["items"]
+        (one,) = (one for one in found if one["metadata"]["name"].startswith(lease_id))
+        return dict(one["metadata"])
+
+    def staying() -> dict[str, Any] | None:
+        found = json.loads(live.kubectl(config, "get", "pods", "-o", "json"))["items"]
+        pods = [one for one in found if one["metadata"]["name"] == "stay"]
+        return next((one for one in pods if one["status"].get("phase") == "Running"), None)
+
+    pod, before = until("the pod runs", staying), claim()
+    renewed = json.loads(
+        live.run("renew", lease_id, "--agent", CLUSTER, "--value", "2", "--minutes", "2", "--wait",
+                 "--json")
+    )  # fmt: skip
+    assert (renewed["epoch"], renewed["devices"]) == (won["epoch"], won["devices"])
+    assert renewed["ends_at_ms"] == won["ends_at_ms"] + 120_000
+    until("the first term is over", lambda: time.time_ns() // 1_000_000 > won["ends_at_ms"] + 2000)
+    after, still = claim(), staying()
+    assert still is not None
+    assert still["metadata"]["uid"] == pod["metadata"]["uid"]
+    assert [one.get("restartCount", 0) for one in still["status"]["containerStatuses"]] == [0]
+    assert after["uid"] == before["uid"]
+    assert (
+        after["annotations"]["bidplane.io/expires"] > before["annotations"]["bidplane.io/expires"]
+    )
+    live.run("release", lease_id, "--agent", CLUSTER)
+    live.run("audit")
 
 
 def test_losers_are_told_why(live: Live) -> None:

@@ -16,8 +16,12 @@ import pytest
 import pytest_asyncio
 
 import sdk_sink
+from bidplane_agents import placing
+from bidplane_agents.client import Client
 from bidplane_agents.connection import Connection
 from bidplane_streams.embedded import kafka, ports
+from bidplane_topics.outcomes import OutcomeReported
+from bidplane_topics.rejections import Rejection
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -80,7 +84,8 @@ async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
     try:
         made = Installation(directory, broker.bootstrap)
         await made.bidplane("topics", "apply")
-        await made.bidplane("market", "create", "pool-a", "--window", "300ms", "--grace", "200ms")
+        await made.bidplane("market", "create", "pool-a", "--window", "300ms", "--grace", "200ms",
+                            "--pending", "20s")  # fmt: skip
         async with (
             working(made),
             sdk_sink.running(Connection(broker.bootstrap), "pool-a", 0),
@@ -135,6 +140,63 @@ async def test_a_bid_is_won_bound_used_and_given_back(installation: Installation
     assert "hold no such lease" in await installation.bidplane("release", bound["lease_id"], code=3)
 
 
+async def test_a_preemptible_lease_goes_on_until_somebody_bids_more(
+    installation: Installation,
+) -> None:
+    """Term follows term under one epoch; who is outbid hears the reason and the price."""
+    told: list[OutcomeReported] = []
+    mine = Client.from_environment(
+        AGENT, kafka=installation.environ["BIDPLANE_KAFKA"],
+        directory=installation.environ["BIDPLANE_DIR"],
+    )  # fmt: skip
+    async with mine as client, asyncio.timeout(TIMEOUT_S):
+        leasing = client.preemptible(
+            market="pool-a", shape="8", minutes=0.05, value="1", on_notice=told.append
+        )
+        async with leasing as lease:
+            first_ms, epoch = lease.ends_at_ms, lease.epoch
+            while lease.ends_at_ms < first_ms + 2 * 3000:
+                await asyncio.sleep(0.1)
+            assert lease.live
+            held = orjson.loads(await installation.bidplane("allocations", "--json"))
+            (seen,) = (one for one in held["leases"] if one["lease_id"] == lease.lease_id)
+            assert (seen["state"], seen["epoch"]) == ("bound", epoch)
+            rival = placing.rigid(
+                market="pool-a", shape="16", minutes=0.05, value="20",
+                rest_until_ms=lease.ends_at_ms + 20_000,
+            )  # fmt: skip
+            bid_id = await client.bid(rival)
+            lost = await lease.notice()
+            assert (lost.kind, lost.reason) == ("lost", Rejection.OUTBID)
+            assert int(lost.evidence["price_micros_per_unit_slot"]) > 0
+            assert (await lease.ended()).epoch > epoch
+            await client.wait_for(bid_id, {"bound"})
+    assert told == [lost]
+    await installation.bidplane("audit")
+
+
+async def test_a_lease_is_renewed_by_hand(installation: Installation) -> None:
+    """`bidplane renew --wait` prints the new end; what cannot be renewed is said in one line."""
+    bought = await installation.bidplane(
+        "bid", "--market", "pool-a", "--shape", "2", "--minutes", "0.1", "--value", "3.50",
+        "--wait", "--json",
+    )  # fmt: skip
+    bound = orjson.loads(bought)
+    said = await installation.bidplane(
+        "renew", bound["lease_id"], "--minutes", "1", "--value", "1", "--wait", "--json"
+    )
+    assert orjson.loads(said)["ends_at_ms"] == bound["ends_at_ms"] + 60_000
+    await installation.bidplane("release", bound["lease_id"])
+    late = await installation.bidplane(
+        "renew", bound["lease_id"], "--minutes", "1", "--value", "1", code=2
+    )
+    assert "no bound lease of yours" in late
+    limits = await installation.bidplane(
+        "renew", "lx", "--minutes", "1", "--value", "1", "--spend", "2", code=2
+    )
+    assert "--keep" in limits
+
+
 async def test_a_bid_has_a_receipt_that_leads_to_the_published_root(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -159,6 +221,25 @@ async def test_a_bid_has_a_receipt_that_leads_to_the_published_root(
     kept.write_text(kept.read_text().replace("1250000", "1250001"))
     assert (await installation.run(*BIDPLANE, *check)).code == 5
     await installation.bidplane("release", orjson.loads(bought)["lease_id"])
+
+
+async def test_the_round_of_a_bid_is_rebuilt_from_the_log(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """Cleared again it gives what was published, and its file gives `clear` the same award."""
+    won = orjson.loads(await installation.bidplane(
+        "bid", "--market", "pool-a", "--shape", "2", "--minutes", "1", "--value", "1.5", "--wait",
+        "--json",
+    ))  # fmt: skip
+    name, file = f"pool-a/{won['window']}", str(tmp_path / "instance.json")
+    told = orjson.loads(await installation.bidplane("round", name, "--instance", file, "--json"))
+    assert told["same"], told["differences"]
+    cleared = orjson.loads(await installation.bidplane("clear", file))
+    assert cleared == told["result"]
+    assert cleared["awards"][won["bid_id"]]["price_micros"] == won["price_micros"]
+    never = await installation.bidplane("round", "pool-a/1", code=2)
+    assert "pool-a closed no window 1 that is kept" in never
+    await installation.bidplane("release", won["lease_id"])
 
 
 async def test_a_quote_answers_before_a_bid(installation: Installation) -> None:
@@ -206,7 +287,11 @@ async def test_a_resting_bid_can_be_cancelled(installation: Installation) -> Non
 
 @pytest.mark.parametrize(
     ("example", "arguments", "said"),
-    [("first_agent.py", ["pool-a"], "epoch"), ("elastic_agent.py", ["pool-a", "12"], "won: level")],
+    [
+        ("first_agent.py", ["pool-a"], "epoch"),
+        ("elastic_agent.py", ["pool-a", "12"], "won: level"),
+        ("lease_server.py", ["pool-a", "500"], "500 of 500 requests served"),
+    ],
 )
 async def test_the_examples_run(
     installation: Installation, example: str, arguments: list[str], said: str

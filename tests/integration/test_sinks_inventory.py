@@ -50,7 +50,7 @@ def test_every_node_is_offered_whole_and_a_restart_is_silent(
 ) -> None:
     """Eight GPUs with thirteen slices each and eight NICs a node; nothing is said twice."""
     source = start()
-    until("all nodes", lambda: sum(is_offered(world, node) for node in supply(world)) == 4)
+    until("all nodes", lambda: sum(is_offered(world, node) for node in supply(world)) == 5)
     offer = supply(world)["node-001"]
     assert isinstance(offer, NodeOffered)
     gpus = [device for device in offer.devices if device.device_class == "gpu.nvidia.com"]

@@ -43,9 +43,10 @@ class Model:
         self.sells_leaving = sells_leaving
         self.placed: dict[str, orders.OrderPlaced] = {}
         self.leases: dict[str, LeaseChanged] = {}
+        self.paid: Counter[str] = Counter()
         self.taken: dict[Slot, str] = {}
         self.epochs: dict[tuple[str, str], int] = {}
-        self.fresh: set[tuple[str, str]] = set()
+        self.fresh: set[Slot] = set()
         self.settled: Counter[str] = Counter()
         self.lease_ends: Counter[str] = Counter()
         self.ended_bids: Counter[str] = Counter()
@@ -81,12 +82,16 @@ class Model:
             self._leave(lease)
         if lease.state == "awarded":
             self._take(lease)
-        if before is not None:
+        if before is not None and lease.state == before.state:
+            self._renewed(before, lease)
+        elif before is not None:
             assert lease.state in AFTER[before.state], "a step that no lease takes"
             assert lease.epoch == before.epoch + (lease.state == "ending")
         for device in lease.devices:
             key = (device.node, device.parent or device.name)
             self.epochs[key] = max(self.epochs.get(key, 0), lease.epoch)
+        if before is None:
+            self.paid[lease.lease_id] = lease.price_micros
         self.leases[lease.lease_id] = lease
 
     def _award(self, lease: LeaseChanged) -> None:
@@ -99,7 +104,7 @@ class Model:
         for device in lease.devices:
             key = (device.node, device.parent or device.name)
             assert lease.epoch > self.epochs.get(key, 0), "an epoch stood still"
-            frozen = key not in self.fresh or self.sells_leaving
+            frozen = self.sells_leaving or not slots_of(device) & self.fresh
             assert frozen, "sold in the window in which it came free"
 
     def _bought(self, lease: LeaseChanged, sold: LeaseChanged) -> None:
@@ -107,8 +112,21 @@ class Model:
         assert (sold.state, sold.cause, lease.state) == ("ending", "transferred", "pending")
         assert lease.epoch > sold.epoch
         assert lease.devices == sold.devices
-        assert 0 < lease.duration_ms <= sold.duration_ms
-        assert lease.price_micros <= sold.price_micros
+        assert 0 < lease.duration_ms <= sold.ends_at_ms - sold.bound_at_ms
+        assert lease.price_micros <= self.paid[sold.lease_id]
+
+    def _renewed(self, before: LeaseChanged, lease: LeaseChanged) -> None:
+        """A bound lease goes on as it is, at most for what its holder bid for another term."""
+        order = self.placed[lease.renewed_by]
+        assert before.state == "bound"
+        assert (order.renews, order.agent) == (lease.lease_id, lease.agent)
+        assert (lease.epoch, lease.devices) == (before.epoch, before.devices)
+        assert (lease.term, lease.ends_at_ms) == (
+            before.term + 1, before.ends_at_ms + lease.duration_ms
+        )  # fmt: skip
+        assert lease.duration_ms == order.alternatives[0].duration_ms
+        assert lease.price_micros <= order.value_micros
+        self.paid[lease.lease_id] += lease.price_micros
 
     def _take(self, lease: LeaseChanged) -> None:
         """An awarded lease is the only one whose claims may stand."""
@@ -121,7 +139,7 @@ class Model:
     def _leave(self, lease: LeaseChanged) -> None:
         """A lease that never was awarded has nothing to give back."""
         for device in lease.devices:
-            self.fresh.add((device.node, device.parent or device.name))
+            self.fresh |= slots_of(device)
             for slot in slots_of(device) if lease.bind_by_ms else ():
                 assert self.taken.pop(slot) == lease.lease_id
 
@@ -131,7 +149,7 @@ class Model:
         if event.cause in ("voided", "ended", "sold"):
             self.lease_ends[event.lease_id] += 1
             assert self.lease_ends[event.lease_id] == 1
-            assert event.refund_micros <= self.leases[event.lease_id].price_micros
+            assert event.refund_micros <= self.paid[event.lease_id]
             return
         self.settled[event.bid_id] += 1
         assert self.settled[event.bid_id] == 1

@@ -28,7 +28,7 @@ from bidplane_topics.instances import (
     InstancePool,
     Result,
 )
-from clearing_instances import SHAPES, corpus, instances
+from clearing_instances import SHAPES, corpus, instances, partly_used
 
 FAST = settings(
     max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -81,8 +81,12 @@ def test_processes_agree() -> None:
 
 
 def devices_of(instance: Instance, result: Result) -> list[tuple[str, int, object]]:
-    """Every slot of every device that the positions take, whole devices as all seven slots."""
+    """Every slot of every device that the positions take, whole devices as all seven slots.
+
+    Slices on partly used devices lie on slots that were free.
+    """
     widths = {"1g": 1, "2g": 2, "3g": 4, "4g": 4}
+    stocks = {pool.name: pool for pool in instance.pools}
     bids = {bid.bid_id: bid for bid in instance.bids}
     taken: list[tuple[str, int, object]] = []
     free = {pool.name: list(pool.nodes) for pool in instance.pools}
@@ -95,9 +99,13 @@ def devices_of(instance: Instance, result: Result) -> list[tuple[str, int, objec
                 continue
             ordinal, _, rest = position.partition(":")
             profile, _, start = rest.partition("@")
-            shared.add((pool, node, ordinal))
             stop = min(int(start) + widths[profile], 8)
             taken += [(pool, node, (ordinal, slot)) for slot in range(int(start), stop)]
+            if (beyond := int(ordinal) - stocks[pool].nodes[node]) < 0:
+                shared.add((pool, node, ordinal))
+                continue
+            partial = [slots for at, slots in stocks[pool].partly_used if at == node][beyond]
+            assert {*range(int(start), min(stop, 7))} <= set(partial)
     for pool, node, _ in shared:
         free[pool][node] -= 1
     assert all(room >= 0 for rooms in free.values() for room in rooms)
@@ -220,16 +228,19 @@ def test_incumbents_keep(instance: Instance) -> None:
 @FAST
 @given(
     st.lists(st.integers(0, 9), min_size=1, max_size=4),
+    st.data(),
     st.lists(st.sampled_from(("1g", "2g", "3g", "4g", "1", "2", "4", "8", "16")), max_size=14),
 )
-def test_counters_equal_packing(nodes: list[int], shapes: list[str]) -> None:
+def test_counters_equal_packing(nodes: list[int], data: st.DataObject, shapes: list[str]) -> None:
     """What the counters accept packs, and what they refuse does not."""
-    counters = feasibility.Counters(tuple(nodes))
+    partial = data.draw(partly_used(len(nodes)))
+    pool = InstancePool(name="p", device_class="c", nodes=tuple(nodes), partial=partial)
+    counters, stock = feasibility.Counters.of(pool), mechanism.stock_of(pool)
     sold: mechanism.Sold = ()
     for shape in shapes:
         more = mechanism.with_more(sold, shape, 1)
         fits = counters.fits(shape)
-        assert fits == mechanism.packs(tuple(nodes), more)
+        assert fits == mechanism.packs(stock, more)
         if fits:
             counters.add(shape)
             sold = more

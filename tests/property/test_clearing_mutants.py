@@ -110,8 +110,9 @@ def test_lowest_level_dies(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_slices_by_volume_die(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counting MIG slices by sevenths alone, blind to placements, is noticed."""
     monkeypatch.setattr(
-        feasibility, "mig_devices", lambda n1, n2, n3, n4: -(-(n1 + 2 * n2 + 3 * n3 + 4 * n4) // 7)
-    )
+        feasibility, "mig_devices",
+        lambda n1, n2, n3, n4, *, rest: -(-(n1 + 2 * n2 + 3 * n3 + 4 * n4 - rest.slots) // 7),
+    )  # fmt: skip
     assert disagreements()
 
 
@@ -119,8 +120,8 @@ def test_fragments_as_blocks_die(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counting free devices over all nodes, blind to their fragments, is noticed."""
     whole = Counters.__init__
 
-    def blind(counters: Counters, nodes: tuple[int, ...]) -> None:
-        whole(counters, (sum(nodes),))
+    def blind(counters: Counters, nodes: tuple[int, ...], rest: feasibility.Rest) -> None:
+        whole(counters, (sum(nodes),), rest)
 
     monkeypatch.setattr(Counters, "__init__", blind)
     assert disagreements()

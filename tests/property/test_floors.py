@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import builders
 from bidplane_agents.audit import floors as auditors
-from bidplane_agents.audit import inventory, mechanism
+from bidplane_agents.audit import inventory, mechanism, occupancy
 from bidplane_streams.market import asks, book, clearing, floors, pools
 from bidplane_streams.market.pools import DeviceUse, Sellable
 from bidplane_streams.market.rows import Rows
@@ -167,9 +167,11 @@ def test_the_market_equals_the_definition_with_tiers(
 def test_the_auditor_covers_the_same(window: Window) -> None:
     """Two tellings of the rule agree on every alternative."""
     known = {
-        node.node: frozenset(map(inventory.address, node.devices)) for node in NODES
+        node.node: dict.fromkeys(map(occupancy.address, node.devices), occupancy.SLOTS)
+        for node in NODES
     }  # fmt: skip
-    seen = inventory.pools(NODE_OF, known, {}, ("productName",))
+    nobody = occupancy.Occupancy()
+    seen = inventory.pools(NODE_OF, known, nobody, frozenset(), ("productName",))
     told = floors.floors(window.rules, window.opened, OFFERED, window.orders)
     found = auditors.covered(window.rules, window.opened, seen, window.orders)
     assert found == {(bid, index) for bid, covered in told.items() for index in covered}

@@ -20,12 +20,12 @@ PENDING_MS = 4000
 # What a lease may hear: (what, whether with the epoch of its award, of its end, or of neither).
 REPORTS = ("bound", "failed", "released")
 EPOCHS = (0, 1, 2, 3)
-ORDERS = ("release", "node_lost", "moved up")
+ORDERS = ("release", "node_lost", "moved up", "renewed")
 STEPS_MS = (1, 3000, 12_500)
 LEGAL = {
     "pending": {"awarded", "ending"},
     "awarded": {"bound", "ending"},
-    "bound": {"notice", "ending"},
+    "bound": {"bound", "notice", "ending"},
     "notice": {"ending"},
     "ending": {"ended"},
     "ended": set(),
@@ -53,6 +53,8 @@ def _after(walk: Walk, event: tuple[str, int]) -> Walk:
     after: LeaseChanged | None = None
     if what == "time":
         after = leases.due(lease, now_ms, GRACE_MS)
+    elif what == "renewed":
+        after = leases.renewed(lease, f"r{lease.term}", 500, 7000)
     elif what == "moved up":
         after = leases.awarded(lease, now_ms + 5000)
     elif what == "bound":
@@ -76,8 +78,13 @@ def _check_step(before: LeaseChanged, after: LeaseChanged, now_ms: int) -> None:
     assert after.state in LEGAL[before.state]
     assert after.epoch == before.epoch + (after.state == "ending")
     assert (after.cause != "") == (after.state in ("ending", "ended"))
-    same = ("lease_id", "bid_id", "price_micros", "duration_ms", "devices", "awarded_at_ms")
-    assert all(getattr(before, name) == getattr(after, name) for name in same)
+    same = ("lease_id", "bid_id", "devices", "awarded_at_ms", "bound_at_ms")
+    assert all(getattr(before, name) == getattr(after, name) for name in same[: 4 + _stood(before)])
+    renewed = before.state == after.state
+    assert after.term == before.term + renewed
+    assert renewed or (before.price_micros, before.duration_ms) == (
+        after.price_micros, after.duration_ms
+    )  # fmt: skip
     if after.state == "ending":
         refund = leases.refund_micros(after, now_ms, SLOT_MS, FEE_MICROS)
         assert 0 <= refund <= after.price_micros
@@ -86,6 +93,10 @@ def _check_step(before: LeaseChanged, after: LeaseChanged, now_ms: int) -> None:
             assert refund == after.price_micros - fee
         if after.cause == "expired":
             assert refund == 0
+
+
+def _stood(lease: LeaseChanged) -> bool:
+    return lease.bound_at_ms > 0
 
 
 def _reached(depth: int) -> set[Walk]:
@@ -159,9 +170,10 @@ def test_an_ending_lease_is_released_by_its_own_epoch_alone() -> None:
 
 
 def test_the_clock_starts_at_the_bound_report() -> None:
-    """A bound lease ends its whole duration after the report, however late that came."""
+    """A bound lease ends all its terms after the report, however late that came."""
     for walk in REACHED:
         if walk.lease.bound_at_ms:
-            assert walk.lease.ends_at_ms == walk.lease.bound_at_ms + walk.lease.duration_ms
+            terms_ms = 10_000 + 7000 * walk.lease.term
+            assert walk.lease.ends_at_ms == walk.lease.bound_at_ms + terms_ms
         if walk.lease.grace_until_ms:
             assert walk.lease.grace_until_ms == walk.lease.ends_at_ms + GRACE_MS

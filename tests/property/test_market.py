@@ -201,6 +201,31 @@ class Market(RuleBasedStateMachine):
         )  # fmt: skip
         self.give(event)
 
+    @precondition(lambda self: self.able())
+    @rule(data=st.data(), value=st.integers(1, 300), duration_ms=st.sampled_from((2500, 6000)),
+          rest_ms=st.sampled_from((0, 0, 3000)), skew=RARELY)  # fmt: skip
+    def renew(
+        self, data: st.DataObject, value: int, duration_ms: int, rest_ms: int, *, skew: bool
+    ) -> None:
+        """A holder bids for another term of a lease, at times of one that cannot have any."""
+        known = self.model.leases if skew else self.able()
+        lease = self.model.leases[data.draw(st.sampled_from(sorted(known)))]
+        self.seq += 1
+        event = builders.order(
+            f"t/a/k/{self.seq}/0", value * 200, builders.alternative(lease.shape, duration_ms),
+            seq=self.seq, renews=lease.lease_id,
+            rest_until_ms=rest_ms and self.feed.now_ms + rest_ms,
+        )  # fmt: skip
+        self.model.placed[event.bid_id] = event
+        self.give(event)
+
+    def able(self) -> list[str]:
+        """The leases that stand and are of a shape that can be renewed."""
+        return [
+            name for name, one in self.model.leases.items()
+            if one.state == "bound" and one.shape in ("1", "2", "4", "8")
+        ]  # fmt: skip
+
     @rule(really=RARELY, back=RARELY.map(lambda rare: not rare))
     def remove(self, *, really: bool, back: bool) -> None:
         """The market goes; its orders are settled at the close; it may come again."""

@@ -24,6 +24,7 @@ from bidplane_topics import (
     reports,
     supply,
 )
+from bidplane_topics.leases import LeaseChanged
 from simulation.audit_lanes import AccountsLane, Broker, MarketsLane
 from simulation.audit_treasury import ENTITLEMENTS, Treasury
 
@@ -34,6 +35,10 @@ PLACEMENTS: list[tuple[supply.Profile, int]] = [
     ("4g", 0), ("3g", 0), ("3g", 4), ("2g", 0), ("2g", 2), ("2g", 4), ("1g", 0), ("1g", 1),
     ("1g", 2), ("1g", 3), ("1g", 4), ("1g", 5), ("1g", 6),
 ]  # fmt: skip
+DRIFT: dict[str, Any] = {
+    "scarcity_rate_permille": 300, "reserve_rate_permille": 60, "reserve_cap_micros": 8,
+    "target_permille": 600,
+}  # fmt: skip
 WAYS: list[tuple[bids.Selector, bids.Shape]] = [
     ({"productName": "H100"}, "1"),
     ({"productName": "H100"}, "4"),
@@ -60,6 +65,9 @@ class Bidder:
 
 class World:
     """Everything, advanced window by window."""
+
+    # What bids ask for: selector and shape.
+    ways = WAYS
 
     def __init__(self, seed: int, rule: str = "greedy", *, markers: bool = True) -> None:
         self.random = random.Random(seed)
@@ -103,7 +111,7 @@ class World:
             rule="greedy" if partition == 0 else self.rule,  # type: ignore[arg-type]
             window_ms=WINDOW_MS, slot_ms=500, reserve_micros=reserve, bind_deadline_ms=2500,
             grace_ms=1200, stale_after_ms=4000, release_fee_micros=50,
-            pending_ms=(0, 2200)[partition], entitlements=ENTITLEMENTS,
+            pending_ms=(0, 2200)[partition], entitlements=ENTITLEMENTS, **DRIFT,
         )  # fmt: skip
         self.broker.write(registry.MARKETS, 0, declared)
 
@@ -208,7 +216,30 @@ class World:
             return bids.Command(offer=self._offer(bidder))
         if draw < 0.65 and (offered := self._offered_to(bidder)):
             return bids.Command(accept=bids.Accept(offer_id=self.random.choice(offered)))
-        return bids.Command(place=self._place())
+        standing = self._standing(bidder) if draw < 0.85 else []
+        place = self._renewal(self.random.choice(standing)) if standing else self._place()
+        return bids.Command(place=place)
+
+    def _standing(self, bidder: Bidder) -> list[LeaseChanged]:
+        """What the bidder holds and could hold on to; now and then something it could not."""
+        rows = [row.lease for lane in self.markets for row in lane.state.leases.values()]
+        mine = [one for one in rows if one.agent == bidder.name]
+        able = [
+            one for one in mine
+            if one.state == "bound" and one.shape in ("1", "2", "4", "8") and one.market == "beta"
+            and one.ends_at_ms > self.broker.now_ms + WINDOW_MS
+        ]  # fmt: skip
+        return able or mine if self.random.random() < 0.3 else able
+
+    def _renewal(self, lease: LeaseChanged) -> bids.Place:
+        """Another term, for a value that may be too little."""
+        duration = self.random.choice((900, 1500, 3000))
+        one = bids.Alternative(shape=lease.shape, duration_ms=duration)  # type: ignore[arg-type]
+        rest = self.broker.now_ms + 2500 if self.random.random() < 0.2 else 0
+        return bids.Place(
+            market=lease.market, value_micros=self.random.randrange(1, 9000), alternatives=(one,),
+            renews=lease.lease_id, rest_until_ms=rest,
+        )  # fmt: skip
 
     def _some_lease(self, bidder: Bidder) -> str:
         mine = [
@@ -261,7 +292,7 @@ class World:
             )  # fmt: skip
         ways = tuple(
             bids.Alternative(selector=selector, shape=shape, duration_ms=duration)
-            for selector, shape in self.random.choices(WAYS, k=self.random.randrange(1, 4))
+            for selector, shape in self.random.choices(self.ways, k=self.random.randrange(1, 4))
         )
         return bids.Place(
             market=market, value_micros=self.random.randrange(1, 6000), alternatives=ways,

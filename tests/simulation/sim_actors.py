@@ -12,6 +12,7 @@ from typing import Any
 import builders
 from bidplane_topics import agents, bids, ids, markets, registry, reports, supply
 from bidplane_topics.leases import LeaseChanged
+from bidplane_topics.outcomes import OutcomeReported
 from simulation.sim_log import Log
 
 TENANTS = {"red": 0, "blue": 0, "green": 1}
@@ -188,6 +189,7 @@ class Bidder:
         self.sequence = 0
         self.bids: list[str] = []
         self.leases: list[str] = []
+        self.held: list[OutcomeReported] = []
         self.offset = 0
 
     def step(self, now_ms: int) -> None:
@@ -217,6 +219,8 @@ class Bidder:
             self.offset += 1
             if outcome.kind == "won" and outcome.agent == self.name:
                 self.leases = [*self.leases[-2:], outcome.lease_id]
+            elif outcome.kind == "bound" and outcome.agent == self.name:
+                self.held = [*self.held[-2:], outcome]
             elif outcome.kind == "offered" and outcome.agent == self.name:
                 self.board[:] = [*self.board[-20:], outcome.offer_id]
 
@@ -242,7 +246,23 @@ class Bidder:
             )  # fmt: skip
         if roll == 11:
             return bids.Accept(offer_id=self.dice.choice([*self.board, "nothing"]))
-        return self._place(now_ms)
+        again = roll in (8, 9) and self.held
+        return self._renewal(now_ms) if again else self._place(now_ms)
+
+    def _renewal(self, now_ms: int) -> bids.Place:
+        """Another term of something that is held, or was; at times in a shape that it has not."""
+        held = self.held[-1] if self.dice.randrange(5) else self.dice.choice(self.held)
+        count = len(held.devices) if self.dice.randrange(10) else 2
+        rest_ms = self.dice.choice((0, 0, 5000))
+        return builders.place(
+            self.dice.choice((5000, 50_000, 300_000)),
+            builders.alternative(
+                str(count if count in (1, 2, 4, 8) else 1),
+                self.dice.choice((2000, 5000, 20_000)),
+            ),
+            market=held.market, renews=held.lease_id,
+            rest_until_ms=now_ms + rest_ms if rest_ms else 0,
+        )  # fmt: skip
 
     def _place(self, now_ms: int) -> bids.Place:
         elastic = self.dice.randrange(4) == 0

@@ -12,12 +12,15 @@ import pytest
 from bidplane_agents.audit import verdict
 from bidplane_agents.audit.log import Log
 from bidplane_topics import registry
-from simulation import audit_mutants, receipt_mutants, sale_mutants
+from simulation import audit_mutants, receipt_mutants, renewal_mutants, sale_mutants
 from simulation.audit_mutants import Records
 from simulation.audit_world import World
 
 SEEDS = range(3)
-MUTANTS = audit_mutants.MUTANTS | receipt_mutants.MUTANTS | sale_mutants.MUTANTS
+MUTANTS = (
+    audit_mutants.MUTANTS | receipt_mutants.MUTANTS | renewal_mutants.MUTANTS
+    | sale_mutants.MUTANTS
+)  # fmt: skip
 LANE_TOPICS = (
     registry.ROUNDS, registry.SETTLEMENTS, registry.LEDGER, registry.ORDERS, registry.LEASES,
     registry.OUTCOMES,

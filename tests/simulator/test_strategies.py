@@ -10,9 +10,10 @@ from bidplane_loadtest.simulator import strategies
 
 
 @pytest.mark.parametrize("lie", ["shade", "boast", "enlarge"])
-def test_critical_values_leave_a_single_bid_nothing_to_gain(lie: str) -> None:
-    """Under the default rule no draw pays off for one rigid bid that lies."""
-    assert strategies.gains("greedy", lie, 40).paid_off == 0.0
+@pytest.mark.parametrize(("rule", "draws"), [("greedy", 40), ("exact", 12)])
+def test_truthful_rules_leave_a_single_bid_nothing_to_gain(rule: str, draws: int, lie: str) -> None:
+    """By critical values and by Clarke payments no draw pays off for one rigid bid that lies."""
+    assert strategies.gains(rule, lie, draws).paid_off == 0.0
 
 
 def test_paying_the_bid_invites_shading() -> None:

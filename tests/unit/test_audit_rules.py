@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bidplane_agents.audit import admission, inventory
+from bidplane_agents.audit import admission, awards, inventory
 from bidplane_agents.audit.inventory import Pool
+from bidplane_agents.audit.occupancy import SLOTS, Occupancy, address
 from bidplane_topics import bids
 from bidplane_topics.leases import LeasedDevice
 from bidplane_topics.supply import Device, NodeOffered, Partition
@@ -33,8 +34,11 @@ def _pool(*counts: int, parts: tuple[Partition, ...] = ()) -> Pool:
         )
         for i, count in enumerate(counts)
     }  # fmt: skip
-    sale = {name: frozenset(map(inventory.address, node.devices)) for name, node in nodes.items()}
-    (pool,) = inventory.pools(nodes, sale, {}, ("productName",)).values()
+    sale = {
+        name: dict.fromkeys(map(address, node.devices), SLOTS) for name, node in nodes.items()
+    }  # fmt: skip
+    pools = inventory.pools(nodes, sale, Occupancy(), frozenset(), ("productName",))
+    (pool,) = pools.values()
     return pool
 
 
@@ -47,7 +51,7 @@ def _leased(node: str, name: str, part: Partition | None = None) -> LeasedDevice
 
 
 def _problem(pool: Pool, shape: str, level: int, *devices: LeasedDevice) -> str:
-    return inventory.award_problem(pool, shape, level, devices, set())
+    return awards.problem(pool, shape, level, devices, set())
 
 
 def _place(value: int, low: int = 1, high: int = 1) -> bids.Place:
@@ -97,8 +101,8 @@ def test_an_award_names_devices_that_were_for_sale() -> None:
     assert "does not exist" in _problem(pool, "1", 1, ghost)
     taken: set[tuple[str, int]] = set()
     one = (_leased("n0", "g0"),)
-    assert inventory.award_problem(pool, "1", 1, one, taken) == ""
-    assert "twice" in inventory.award_problem(pool, "1", 1, one, taken)
+    assert awards.problem(pool, "1", 1, one, taken) == ""
+    assert "twice" in awards.problem(pool, "1", 1, one, taken)
 
 
 def test_slices_of_a_device_may_not_overlap() -> None:
@@ -107,9 +111,9 @@ def test_slices_of_a_device_may_not_overlap() -> None:
     left, right, _, first, last = (_leased("n0", "g0", part) for part in PARTS)
     assert _problem(pool, "3g", 2, left, right) == ""
     taken: set[tuple[str, int]] = set()
-    assert inventory.award_problem(pool, "3g", 1, (left,), taken) == ""
-    assert "twice" in inventory.award_problem(pool, "1g", 1, (first,), taken)
-    assert inventory.award_problem(pool, "1g", 1, (last,), taken) == ""
+    assert awards.problem(pool, "3g", 1, (left,), taken) == ""
+    assert "twice" in awards.problem(pool, "1g", 1, (first,), taken)
+    assert awards.problem(pool, "1g", 1, (last,), taken) == ""
 
 
 def test_a_selector_without_class_means_the_markets_own() -> None:

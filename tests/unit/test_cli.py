@@ -84,10 +84,14 @@ def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
         (["sink", "clusters"], "give --kafka HOST:PORT or set BIDPLANE_KAFKA"),
         (["sink", "nodes"], "give --kafka HOST:PORT or set BIDPLANE_KAFKA"),
         (["source", "inventory"], "give --kafka HOST:PORT or set BIDPLANE_KAFKA"),
+        (["source", "inventory", "--kafka", "127.0.0.1:9", "--node-label", "=x"], "LABEL=VALUE"),
         (["clear", "none.json"], "none.json"),
         (["bid", "--market", "m", "--value", "1", "--shape", "1", "--minutes", "x"], "'x'"),
         (["bid", "--market", "Ä", "--value", "1", "--shape", "1", "--minutes", "1"], "'Ä'"),
         (["market", "create", "m", "--pool-scarcity", "h=x"], "--pool-scarcity"),
+        (["market", "create", "m", "--scarcity-rate", "1001"], "--scarcity-rate '1001'"),
+        (["market", "create", "m", "--reserve-rate", "20"], "name a --reserve-cap above"),
+        (["market", "create", "m", "--reserve-cap", "1"], "without --reserve-rate"),
         (["balance", "t/a"], "--ledger"),
         (["contract", "verify"], "FILE"),
         (["contract", "verify", "none.jsonl"], "none.jsonl"),
@@ -221,7 +225,7 @@ def test_a_selector_holds_for_every_alternative(capsys: pytest.CaptureFixture[st
     assert found == ["Hopper", "Hopper", "Ampere"]
 
 
-@pytest.mark.parametrize("example", ["first_agent.py", "elastic_agent.py"])
+@pytest.mark.parametrize("example", ["first_agent.py", "elastic_agent.py", "lease_server.py"])
 def test_an_example_without_arguments_says_its_usage(example: str) -> None:
     """Exit code 2 and one line instead of a traceback."""
     script = ROOT / "agents" / "examples" / example

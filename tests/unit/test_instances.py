@@ -131,12 +131,28 @@ def test_clear_prints_the_result(
     assert len(result["root"]) == 64
 
 
+@pytest.mark.parametrize("rule", ["greedy", "uniform", "exact"])
+def test_clear_bounds_the_surplus(
+    runner: tuple[CliRunner, typer.Typer], tmp_path: pathlib.Path, rule: str
+) -> None:
+    """Beside any rule's result stands a bound on its surplus, which here everybody's best meets."""
+    file = tmp_path / "instance.json"
+    file.write_text(TYPED)
+    done = runner[0].invoke(runner[1], [str(file), "--rule", rule, "--bound"])
+    assert done.exit_code == 0
+    result = json.loads(done.stdout)
+    assert result["surplus_micros"] == result["bound_micros"] > 0
+    assert result["surplus_micros"] == result["welfare_micros"] - result["revenue_micros"]
+    assert "fell_back" not in result
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["missing.json"], "missing.json"),
         (["bad.json"], "$.slot_ms"),
-        (["good.json", "--rule", "exact"], "--rule 'exact'"),
+        (["good.json", "--rule", "best"], "--rule 'best'"),
+        (["good.json", "--limit", "soon"], "--limit 'soon'"),
         (["."], "."),
     ],
 )

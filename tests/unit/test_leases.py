@@ -29,7 +29,8 @@ T = builders.T0_MS
 )
 def test_unused_slots_come_back(bound_ms: int, cause: str, after_ms: int, refund: int) -> None:
     """A begun slot is used; what is unused comes back, less the fee where the holder chose."""
-    lease = builders.lease(bound_at_ms=bound_ms, cause=cause, state="ending")
+    ends_ms = bound_ms and bound_ms + 10_000
+    lease = builders.lease(bound_at_ms=bound_ms, ends_at_ms=ends_ms, cause=cause, state="ending")
     assert leases.refund_micros(lease, T + after_ms, 1000, 30) == refund
 
 
@@ -46,8 +47,9 @@ def test_a_refund_only_shrinks(
 ) -> None:  # fmt: skip
     """A refund is never negative, never above the price, and never grows with time."""
     lease = builders.lease(
-        price_micros=price, duration_ms=duration_ms, bound_at_ms=T if bound else 0, cause=cause
-    )
+        price_micros=price, duration_ms=duration_ms, bound_at_ms=T if bound else 0,
+        ends_at_ms=T + duration_ms if bound else 0, cause=cause,
+    )  # fmt: skip
     first = leases.refund_micros(lease, T + times[0], slot_ms, fee)
     later = leases.refund_micros(lease, T + times[0] + times[1], slot_ms, fee)
     assert 0 <= later <= first <= price

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import builders
 from bidplane_agents import market_rules
 from bidplane_agents.errors import BadInput
 
@@ -47,3 +48,13 @@ def test_scarcity_is_a_whole_number_of_permille(text: str) -> None:
     """Anything else is refused with the range."""
     with pytest.raises(BadInput, match="1 to 1000000"):
         market_rules.permille("--pool-scarcity", text)
+
+
+def test_a_reserve_that_moves_shows_from_where_to_where() -> None:
+    """Without a rate the reserve stands alone; with one its cap stands beside it."""
+    still = builders.market(reserve_micros=10_000)
+    moving = builders.market(
+        reserve_micros=10_000, reserve_rate_permille=20, reserve_cap_micros=50_000
+    )
+    assert market_rules.reserve_range(still) == "0.01"
+    assert market_rules.reserve_range(moving) == "0.01 to 0.05"

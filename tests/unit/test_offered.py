@@ -7,6 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bidplane_agents import offered, placing
@@ -45,6 +46,22 @@ def test_the_terms_of_a_pool_select_it_when_pasted(found: PoolRound) -> None:
     assert selectors.meets(facts, "p", found.device_class, selector, CLASS)
 
 
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"memory": "80Gi"}, "whole devices"),
+        ({"profile": "1g.10gb"}, "static MIG 1g.10gb"),
+        ({"companions": "nic.x"}, "whole devices with nic.x"),
+        ({"isolation": "none", "shares": 10}, "shares, 10 a device, isolation none"),
+        ({"profile": "1g", "isolation": "none", "shares": 2},
+         "static MIG 1g, 2 a device, isolation none"),
+    ],
+)  # fmt: skip
+def test_a_pool_says_what_one_thing_of_it_is(facts: dict[str, str | int], words: str) -> None:
+    """Whole, cut, shared or in a bundle, and what isolates it where little does."""
+    assert offered.kind(msgspec.structs.replace(pool(), facts=facts)) == words
+
+
 def test_a_market_shows_its_pools_with_units_and_prices() -> None:
     """Units on sale and in all, the last price, the reserve, and the class that bids mean."""
     text = "\n".join(
@@ -54,8 +71,9 @@ def test_a_market_shows_its_pools_with_units_and_prices() -> None:
     )
     for part in (
         "window 7",
-        "p: gpu.nvidia.com, 28 of 56 units",
+        "p: gpu.nvidia.com, whole devices, 28 of 56 units",
         "last price 2.00",
+        "scarcity 1000",
         "--select a=b",
     ):
         assert part in text

@@ -34,7 +34,7 @@ def test_slices_share_a_device_at_nvidia_places() -> None:
 def test_slices_take_the_highest_devices_of_a_node() -> None:
     """Whole devices take a node's lowest ordinals, shared ones its highest, so they never meet."""
     positions = place_pool((8,), [("a", "4", 1), ("b", "2g", 1)])
-    assert positions == {"a": ((0, 4),), "b": ((0, "7:2g@0"),)}
+    assert positions == {"a": ((0, 4),), "b": ((0, "7:2g@4"),)}
 
 
 def test_what_was_oversold_stops_the_process() -> None:

@@ -111,8 +111,8 @@ def test_slices_are_sold_where_devices_are_partitioned() -> None:
 def test_a_lease_carries_its_share_of_the_node() -> None:
     """CPU and memory go in proportion to the devices, never beyond the node."""
     node = builders.node("n0", 8)
-    assert pools.share(node, CLASS, 7).cpu_millis == 16_000
-    assert pools.share(node, CLASS, 1).cpu_millis == 2285
-    assert pools.share(node, CLASS, 56).memory_mib == 1_000_000
-    assert pools.share(node, CLASS, 999).memory_mib == 1_000_000
+    assert pools.share(node, CLASS, 840).cpu_millis == 16_000
+    assert pools.share(node, CLASS, 120).cpu_millis == 2285
+    assert pools.share(node, CLASS, 8 * 840).memory_mib == 1_000_000
+    assert pools.share(node, CLASS, 99_999).memory_mib == 1_000_000
     assert pools.share(node, "nic.example.com", 0).cpu_millis == 0

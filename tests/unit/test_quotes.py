@@ -54,6 +54,13 @@ def test_a_quote_counts_the_rounds_that_showed_no_price() -> None:
     assert "2 had fewer than three bidders" in quotes.sentence(quote)
 
 
+def test_a_quote_says_what_keeps_shares_apart() -> None:
+    """Who bids for one shall know it before."""
+    rounds = [closed(p=pool({"2": 1}, isolation="none: time-sliced", shares=10))]
+    (quote,) = quotes.quotes(rounds, wanted(shares=10))
+    assert "a share: isolation none: time-sliced" in quotes.sentence(quote)
+
+
 def test_without_any_price_the_reserve_is_told() -> None:
     """A quiet market has nothing else to say."""
     (quote,) = quotes.quotes([closed(p=pool({}))], wanted(shape="1g"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bidplane_streams.sources import inventory
+from bidplane_streams.sources import inventory, sellable
 from bidplane_topics.supply import NodeOffered, NodeWithdrawn
 
 Object = dict[str, Any]
@@ -16,7 +16,7 @@ def node(**spec: Any) -> Object:
     """A ready node."""
     return inventory.project_node(
         {
-            "metadata": {"name": "n1", "resourceVersion": "1", "labels": {inventory.RACK: "r1"}},
+            "metadata": {"name": "n1", "resourceVersion": "1", "labels": {sellable.RACK: "r1"}},
             "spec": spec,
             "status": {
                 "conditions": [{"type": "Ready", "status": "True"}],
@@ -63,7 +63,7 @@ def slices(*devices: Object, count: int = 1, generation: int = 1) -> Object:
 
 
 def offer(
-    one: Object, *found: Object, foreign: frozenset[inventory.Address] = frozenset()
+    one: Object, *found: Object, foreign: frozenset[sellable.Address] = frozenset()
 ) -> NodeOffered | NodeWithdrawn:
     """What is said about the node."""
     return inventory.offers("m", [one], found, foreign)["n1"]

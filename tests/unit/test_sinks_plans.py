@@ -107,6 +107,16 @@ def test_an_award_is_bound_then_reported_until_the_market_moves() -> None:
     assert pauses[-1] == claims_plan.REPEAT_MOST_MS
 
 
+def test_a_renewed_lease_gets_its_new_end_written_and_nothing_else() -> None:
+    """Another term is a new date on the claims that stand: no report, no claim, no revocation."""
+    one = lease(state="bound", bound_at_ms=AT_MS, ends_at_ms=AT_MS + 1000)
+    held = standing(one)
+    more = msgspec.structs.replace(one, ends_at_ms=AT_MS + 61_000, term=1, renewed_by="r")
+    step = only(claims_plan.plan(seen(more, held={"l1": held}), AT_MS))
+    assert step == claims_plan.Bind(more, held)
+    assert claims_plan.plan(seen(more, held={"l1": standing(more)}), AT_MS) == []
+
+
 @pytest.mark.parametrize("missing", range(2))
 def test_a_part_that_is_missing_is_made_again(missing: int) -> None:
     """A gang stands whole or it is bound again, also after it was reported."""

@@ -60,6 +60,8 @@ class Place(_Strict, frozen=True, kw_only=True):
     """A bid. Rigid: one value for any alternative. Elastic: a value per level of one alternative.
 
     ``rest_until_ms`` keeps a losing order in the book for later windows; 0 means one window.
+    ``renews`` names a lease whose next term this bid is for, on the same devices: its alternative
+    repeats the lease's shape and needs no selector.
     """
 
     market: Name
@@ -69,6 +71,7 @@ class Place(_Strict, frozen=True, kw_only=True):
     level_max: Annotated[int, msgspec.Meta(ge=1, le=LEVELS_MAX)] = 1
     not_before_ms: Millis = 0
     rest_until_ms: Millis = 0
+    renews: Annotated[str, msgspec.Meta(max_length=64)] = ""
     alternatives: Annotated[
         tuple[Alternative, ...], msgspec.Meta(min_length=1, max_length=ALTERNATIVES_MAX)
     ]
@@ -81,6 +84,8 @@ class Place(_Strict, frozen=True, kw_only=True):
             raise ValueError("level_min and level_max belong to elastic bids")
         if self.level_min > self.level_max:
             raise ValueError("level_min is above level_max")
+        if self.renews and (self.mode == "elastic" or len(self.alternatives) != 1):
+            raise ValueError("a renewal is rigid and has exactly one alternative")
 
 
 class Cancel(_Strict, frozen=True, kw_only=True):

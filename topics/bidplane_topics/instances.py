@@ -17,10 +17,16 @@ from bidplane_topics.errors import ContractError
 
 KEY_LIMIT = 2**42
 NODE_LIMIT = 1024
+SLOTS = 7
 
 Nat = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 FreeDevices = Annotated[int, msgspec.Meta(ge=0, le=NODE_LIMIT)]
+Slot = Annotated[int, msgspec.Meta(ge=0, le=6)]
+
+
+# A node's index and the free compute slots of one of its devices.
+PartialDevice = tuple[Annotated[int, msgspec.Meta(ge=0)], tuple[Slot, ...]]
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,22 +34,42 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class InstancePool(_Strict, frozen=True, kw_only=True):
-    """A pool; ``nodes`` are the free devices of each node, the reserve is per unit and slot."""
+    """A pool; ``nodes`` are the free devices of each node, the reserve is per unit and slot.
+
+    ``partial`` are devices that slices use in part: each [node, its free compute slots of 0-6];
+    devices and slots that are named earlier are used earlier.
+    """
 
     name: Annotated[str, msgspec.Meta(min_length=1)]
     device_class: str
     nodes: tuple[FreeDevices, ...]
     scarcity_permille: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
     reserve_micros: Nat = 0
+    # Left out where there are none, so that digests of such pools stay what they were.
+    partial: tuple[PartialDevice, ...] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def partly_used(self) -> tuple[PartialDevice, ...]:
+        """``partial``, empty where it is left out."""
+        return () if self.partial is msgspec.UNSET else self.partial
+
+    @property
+    def units(self) -> int:
+        """Sevenths of devices on sale."""
+        return SLOTS * sum(self.nodes) + sum(len(slots) for _, slots in self.partly_used)
 
 
 class InstanceAlternative(_Strict, frozen=True, kw_only=True, omit_defaults=True):
-    """A way to serve a bid. ``tier``, where it has one, stands in the place of the bid's."""
+    """A way to serve a bid. ``tier``, where it has one, stands in the place of the bid's.
+
+    ``pinned`` is the index of the only node that will do: for the holder of devices on it.
+    """
 
     pool: str
     shape: Shape
     slots: Annotated[int, msgspec.Meta(ge=1, le=2**32)]
     tier: Annotated[int, msgspec.Meta(ge=0, le=2**31)] | None = None
+    pinned: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 class InstanceBid(_Strict, frozen=True, kw_only=True):
@@ -81,7 +107,8 @@ class Instance(_Strict, frozen=True, kw_only=True):
 class Award(msgspec.Struct, frozen=True, kw_only=True):
     """What a winner gets. ``devices`` are [node, count] or [node, "ordinal:profile@start"].
 
-    The ordinal counts the node's free devices from 0; the start is the MIG placement.
+    The ordinal counts the node's free devices from 0, then its partly used ones in their order;
+    the start is the MIG placement.
     """
 
     alternative: int
@@ -91,7 +118,12 @@ class Award(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The clearing. ``prices``: paid per unit and slot, floored; unsold pools have none."""
+    """The clearing. ``prices``: paid per unit and slot, floored; unsold pools have none.
+
+    ``surplus_micros`` is Σ weight · (value - reserve) · level of the awards, which ``bound_micros``
+    bounds for any awards. Under `exact`, ``fell_back`` are the pools that greedy cleared for want
+    of a proof.
+    """
 
     market: str
     window: int
@@ -100,7 +132,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prices: dict[str, int]
     welfare_micros: int
     revenue_micros: int
+    surplus_micros: int | None = None
     bound_micros: int | None = None
+    fell_back: tuple[str, ...] = ()
     root: str = ""
 
 
@@ -140,11 +174,13 @@ def _problem(instance: Instance) -> str | None:
         binascii.unhexlify(instance.beacon)
     except (binascii.Error, ValueError):
         return "`$.beacon` is no hex: write an even number of digits 0-9 a-f"
-    pools: set[str] = set()
+    pools: dict[str, int] = {}
     for index, pool in enumerate(instance.pools):
         if pool.name in pools:
             return f"`$.pools[{index}].name` {pool.name!r} stands twice: name each pool once"
-        pools.add(pool.name)
+        pools[pool.name] = len(pool.nodes)
+        if (problem := _partial_problem(pool)) is not None:
+            return f"`$.pools[{index}].partial{problem}"
     seen: set[str] = set()
     for index, bid in enumerate(instance.bids):
         if bid.bid_id in seen:
@@ -155,7 +191,16 @@ def _problem(instance: Instance) -> str | None:
     return None
 
 
-def _bid_problem(bid: InstanceBid, pools: set[str]) -> str | None:
+def _partial_problem(pool: InstancePool) -> str | None:
+    for index, (node, slots) in enumerate(pool.partly_used):
+        if node >= len(pool.nodes):
+            return f"[{index}][0]` {node} is no index of nodes: count them from 0"
+        if not 0 < len(set(slots)) == len(slots) < SLOTS:
+            return f"[{index}][1]` must be one to six different slots: a free device is in nodes"
+    return None
+
+
+def _bid_problem(bid: InstanceBid, pools: dict[str, int]) -> str | None:  # noqa: PLR0911
     if bid.weight * (bid.value_micros + bid.boost_micros) >= KEY_LIMIT:
         return ".value_micros`: weight · (value + boost) must stay below 2^42: write smaller ones"
     if bid.mode == "elastic" and len(bid.alternatives) != 1:
@@ -167,4 +212,10 @@ def _bid_problem(bid: InstanceBid, pools: set[str]) -> str | None:
     for index, alternative in enumerate(bid.alternatives):
         if alternative.pool not in pools:
             return f".alternatives[{index}].pool` {alternative.pool!r} is not in `$.pools`: add it"
+        if alternative.pinned is None:
+            continue
+        if bid.mode == "elastic" or alternative.shape not in ("1", "2", "4", "8"):
+            return f".alternatives[{index}].pinned` is for rigid bids of shape 1, 2, 4 or 8"
+        if alternative.pinned >= pools[alternative.pool]:
+            return f".alternatives[{index}].pinned` is no index of the pool's nodes: count from 0"
     return None

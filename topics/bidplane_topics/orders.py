@@ -19,6 +19,7 @@ class OrderPlaced(Event, frozen=True, kw_only=True):
 
     ``seal`` is the hex SHA-256 of the signature over the bid's envelope: the bidder and whoever may
     read bids or orders know it, nobody else. It salts receipts, so it must not be told further.
+    ``renews`` names the lease whose next term it is for.
     """
 
     bid_id: str
@@ -37,6 +38,7 @@ class OrderPlaced(Event, frozen=True, kw_only=True):
     rest_until_ms: Millis = 0
     alternatives: tuple[Alternative, ...]
     seal: str = ""
+    renews: str = ""
 
 
 class CancelRequested(Event, frozen=True, kw_only=True):

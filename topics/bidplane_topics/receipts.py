@@ -43,7 +43,8 @@ class Terms(Part, frozen=True, kw_only=True):
     """What a round was held by. ``pools``: SHA-256 of the frozen pools as the clearing saw them.
 
     Only that digest, since free devices by node are nobody's business. ``leaves`` counts the
-    leaves, so that a place in the tree means one thing.
+    leaves, so that a place in the tree means one thing. ``bound_micros`` and ``fell_back`` are the
+    round's, and there under the rule `exact` alone.
     """
 
     market: Name
@@ -57,6 +58,8 @@ class Terms(Part, frozen=True, kw_only=True):
     beacon: str
     pools: Digest
     leaves: Count
+    bound_micros: Micros | msgspec.UnsetType | None = msgspec.UNSET
+    fell_back: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Cleared(Part, frozen=True, kw_only=True):

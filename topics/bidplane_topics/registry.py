@@ -65,10 +65,11 @@ def _name(word: str) -> str:
 
 
 MARKETS: Final = Topic(
-    name=_name("markets"), key="market", partitioned_by="one",
-    events=(markets.MarketDeclared, markets.MarketRemoved),
-    writers="operator", readers="both lanes", retention_ms=FOREVER, compacted=True,
-    doc="Markets, their partitions and rules.",
+    name=_name("markets"), key="market, or node/NODE", partitioned_by="one",
+    events=(markets.MarketDeclared, markets.MarketRemoved, markets.NodeAssigned),
+    writers="operator", readers="both lanes, inventory sources", retention_ms=FOREVER,
+    compacted=True,
+    doc="Markets, their partitions and rules; nodes that were assigned to one.",
 )  # fmt: skip
 AGENTS: Final = Topic(
     name=_name("agents"), key="org:organisation, tenant or tenant/agent", partitioned_by="tenant",

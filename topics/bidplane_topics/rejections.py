@@ -42,6 +42,9 @@ class Rejection(enum.StrEnum):
     BELOW_RESERVE = "below_reserve"
     LEASE_NOT_BOUND = "lease_not_bound"
     LEASE_ENDED = "lease_ended"
+    NOT_RENEWABLE = "not_renewable"
+    RENEWAL_OPEN = "renewal_open"
+    RENEWAL_CLOSED = "renewal_closed"
     # -- the clearing
     SUPPLY_STALE = "supply_stale"
     NO_CAPACITY = "no_capacity"
@@ -72,6 +75,10 @@ def is_transient(reason: Rejection) -> bool:  # noqa: C901, PLR0911, PLR0912 - o
         case Rejection.UNKNOWN_OFFER:
             return False
         case Rejection.NO_FUNDS | Rejection.TOO_MANY_ORDERS | Rejection.LEASE_NOT_BOUND:
+            return True
+        case Rejection.NOT_RENEWABLE:
+            return False
+        case Rejection.RENEWAL_OPEN | Rejection.RENEWAL_CLOSED:
             return True
         case Rejection.SUPPLY_STALE | Rejection.NO_CAPACITY | Rejection.OUTBID:
             return True
@@ -113,6 +120,9 @@ _SENTENCES: dict[Rejection, str] = {
     Rejection.BELOW_RESERVE: "The value is below the reserve of every matching pool.",
     Rejection.LEASE_NOT_BOUND: "The lease does not stand yet: accept again when it is bound.",
     Rejection.LEASE_ENDED: "The lease was already ending when the request was applied.",
+    Rejection.NOT_RENEWABLE: "Only 1, 2, 4 or 8 whole devices of one node are renewed, as one.",
+    Rejection.RENEWAL_OPEN: "A renewal of this lease is in the book: cancel that one first.",
+    Rejection.RENEWAL_CLOSED: "The lease's devices are not on sale while they are in use.",
     Rejection.SUPPLY_STALE: "The sink of this market was silent, so nothing was sold.",
     Rejection.NO_CAPACITY: "No free devices could hold the shape in this window.",
     Rejection.OUTBID: "Bids of higher value per unit took the devices.",

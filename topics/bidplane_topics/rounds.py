@@ -33,6 +33,8 @@ class RoundClosed(Event, frozen=True, kw_only=True):
     (market/README.md, "The round's root"), chained by ``previous_root``. ``orders`` counts those
     that took part, ``awarded`` those that won.
     ``units_leased`` and ``units_total`` count devices of ``device_class``, the market's own.
+    Under the rule `exact`, ``bound_micros`` is what no awards' surplus could exceed, left out where
+    few agents took part, and ``fell_back`` are the pools that greedy cleared for want of a proof.
     """
 
     market: Name
@@ -53,3 +55,5 @@ class RoundClosed(Event, frozen=True, kw_only=True):
     units_leased: Count
     units_total: Count
     device_class: str = ""
+    bound_micros: Micros | None = None
+    fell_back: tuple[str, ...] = ()

@@ -195,7 +195,7 @@ class Accounts:
             mode=place.mode, value_micros=covered[0], level_min=place.level_min,
             level_max=covered[1], not_before_ms=place.not_before_ms,
             rest_until_ms=place.rest_until_ms, alternatives=place.alternatives,
-            seal=envelope.seal_of(signed.record.headers),
+            seal=envelope.seal_of(signed.record.headers), renews=place.renews,
         )  # fmt: skip
         self.findings.same(2, expected, found, order.record, f"order {bid}")
 

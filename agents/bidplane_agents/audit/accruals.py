@@ -8,7 +8,7 @@ booked before an account is touched. A second telling of market/README.md, "Budg
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bidplane_agents.audit.contents import Contents, Seen
 from bidplane_agents.audit.findings import Findings
@@ -220,6 +220,8 @@ class Turn:
             if self._findings.check(
                 2, wanted == shown, record, f"what time did to {account}", wanted, shown
             ):
+                named = _owner_of(self._left()[0].event)
+                self._findings.same(2, _owner(account), named, record, "whose entry it is")
                 self._take()
 
     def _due(self, account: str, index: int, at_ms: int) -> tuple[list[Due], int]:
@@ -238,3 +240,14 @@ class Turn:
 def _due_of(one: Seen) -> Due:
     event = one.event
     return Due(event.kind, event.debit, event.credit, event.amount_micros, event.reference)
+
+
+def _owner_of(event: Any) -> tuple[str, str, str]:
+    return event.organisation, event.tenant, event.agent
+
+
+def _owner(account: str) -> tuple[str, str, str]:
+    """The organisation, tenant and agent that an account's entries must name."""
+    kind, _, name = account.partition("/")
+    tenant, _, agent = name.partition("/")
+    return (name, "", "") if kind == "organisation" else ("", tenant, agent)

@@ -39,11 +39,13 @@ class Books:
         )
         self.outcomes = Shelf(contents.all(registry.OUTCOMES), lambda event: event.outcome_id)
         self.leases = Shelf(
-            contents.all(registry.LEASES), lambda event: (event.lease_id, event.state)
+            contents.all(registry.LEASES), lambda event: (event.lease_id, event.state, event.term)
         )
+        self.first_of_lease: dict[str, Seen] = {}
         # A compacted topic owes only the last record of a lease.
         self.last_of_lease: dict[str, Seen] = {}
         for one in contents.all(registry.LEASES):
+            self.first_of_lease.setdefault(one.event.lease_id, one)
             self.last_of_lease[one.event.lease_id] = one
         self._outcomes_from_ms = {
             partition: _kept_from_ms(contents.log, registry.OUTCOMES, partition)

@@ -7,13 +7,17 @@ sale.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from msgspec import UNSET
 from msgspec.structs import replace
 
-from bidplane_agents.audit import floors, inventory, mechanism, receipts
+from bidplane_agents.audit import awards, floors, inventory, mechanism, proven, public, receipts
 from bidplane_agents.audit.contents import Contents, Seen
 from bidplane_agents.audit.expected import Expected, settlement
 from bidplane_agents.audit.inventory import Pool
 from bidplane_agents.audit.mechanism import UNITS
+from bidplane_agents.audit.occupancy import address, free_of
 from bidplane_agents.audit.replay import TOPICS_IN_ORDER, Replay
 from bidplane_topics import ids, orders
 from bidplane_topics.instances import (
@@ -31,18 +35,22 @@ from bidplane_topics.rounds import PoolRound, RoundClosed
 
 VALUE_LIMIT = 2**42
 RULE_VERSION = 1
-BIDDERS_LEAST = 3
 # An alternative of the instance, and the one of the order that it came from.
 Way = tuple[InstanceAlternative, int]
 Entrants = dict[str, tuple[orders.OrderPlaced, list[Way]]]
+Clear = Callable[[Instance, str], Result]
 
 
 class Closing:
     """One round of one replayed market."""
 
-    def __init__(self, replay: Replay, seen: Seen, contents: Contents, expected: Expected) -> None:
-        """``seen`` is the round as the log has it."""
-        self.replay = replay
+    def __init__(
+        self, replay: Replay, seen: Seen, contents: Contents, expected: Expected,
+        clear: Clear = mechanism.clear,
+    ) -> None:  # fmt: skip
+        """``seen`` is the round as the log has it; ``clear`` does the clearing."""
+        self.replay, self.clear = replay, clear
+        self.cleared: tuple[Instance, Result] | None = None
         self.seen, self.contents = seen, contents
         self.round: RoundClosed = seen.event
         self.expected, self.findings = expected, expected.findings
@@ -61,20 +69,30 @@ class Closing:
         self._clock()
         opening = [self.replay.book[bid] for bid in sorted(self.replay.book)]
         self._deadlines()
+        self.replay.answer(self.now_ms)
         replay, rules = self.replay, self.rules
-        leaving = replay.leaving(rules)
-        busy = {key: holders - leaving for key, holders in replay.busy.items()}
-        known = inventory.pools(replay.nodes, replay.for_sale, busy, rules.fingerprint)
+        self.up = replay.renewals.up(self.now_ms)
+        leaving = replay.leaving(rules) | self.up.leases()
+        known = inventory.pools(
+            replay.nodes, self.up.with_theirs(replay.for_sale), replay.busy, leaving,
+            rules.fingerprint,
+        )  # fmt: skip
         entrants = self._entrants(known)
         stale = self.now_ms - replay.alive_at_ms > rules.stale_after_ms
         offered = {n: pool.emptied() if stale else pool for n, pool in known.items()}
         book = (order for order, _ in entrants.values())
         self.covered = floors.covered(rules, replay.leased, known, book)
         instance = self._instance(offered, entrants)
-        result = mechanism.clear(instance, rules.rule)
-        self.asks = _asks(instance, result, offered)
+        result = proven.cleared(instance, self.seen, self.expected, self.clear, rules.rule)
+        self.cleared = instance, result
+        self.asks = public.asks(instance, result, offered)
+        self.taken |= self.up.kept(result)
         for bid in sorted(result.awards):
-            self._award(entrants[bid], result.awards[bid], offered)
+            if bid in self.up.stays:
+                replay.renewals.won(entrants[bid][0], self.up.stays[bid], result, self.round)
+            else:
+                self._award(entrants[bid], result.awards[bid], offered)
+        replay.answer(self.now_ms)
         for bid in sorted(set(entrants) - set(result.awards)):
             self._lost(*entrants[bid], offered, stale=stale)
         fates = self._fates(opening, entrants, result)
@@ -114,6 +132,9 @@ class Closing:
                 replay.end(lease, "bind_timeout", now_ms)
             elif lease.state == "bound" and now_ms >= lease.ends_at_ms:
                 grace_until_ms = lease.ends_at_ms + self.rules.grace_ms
+                if lease.standing and now_ms >= grace_until_ms:
+                    replay.end(lease, "expired", now_ms)
+                    continue
                 replay.move(lease, now_ms, "notice", grace_until_ms=grace_until_ms)
             elif lease.state == "notice" and now_ms >= lease.grace_until_ms:
                 replay.end(lease, "expired", now_ms)
@@ -127,12 +148,12 @@ class Closing:
         entrants: Entrants = {}
         for bid in sorted(self.replay.book):
             order = self.replay.book[bid]
-            if order.not_before_ms > self.now_ms:
+            if order.not_before_ms > self.now_ms or self.up.waits(order):
                 continue
-            ways, problems = self._ways(order, known)
+            ways, problems = self.up.ways(order, known) or self._ways(order, known)
             if ways:
                 entrants[bid] = order, ways
-            elif order.rest_until_ms <= self.now_ms:
+            elif order.rest_until_ms <= self.now_ms or problems == (Rejection.LEASE_ENDED,):
                 self.replay.close(order, "refused", self.now_ms, problems, self.round.window)
         return entrants
 
@@ -140,7 +161,7 @@ class Closing:
         self, order: orders.OrderPlaced, known: dict[str, Pool]
     ) -> tuple[list[Way], tuple[Rejection, ...]]:
         """All that could serve the order, or every true reason why nothing can."""
-        if order.value_micros >= VALUE_LIMIT:
+        if _weight(self.rules, order) * order.value_micros >= VALUE_LIMIT:
             return [], (Rejection.VALUE_TOO_LARGE,)
         ways: list[Way] = []
         problems: set[Rejection] = set()
@@ -179,11 +200,15 @@ class Closing:
                     name=pool.name, device_class=pool.device_class, nodes=pool.counts(),
                     scarcity_permille=self.rules.scarcity.get(pool.name, 1000),
                     reserve_micros=_reserve(self.rules, pool.name),
+                    partial=pool.shared() or UNSET,
                 )
                 for pool in offered.values()
             ),
             bids=tuple(
-                _bid(order, [self._tiered(order, one, offered) for one in ways])
+                replace(
+                    _bid(self.rules, order, [self._tiered(order, one, offered) for one in ways]),
+                    boost_micros=self.up.boost_micros(order.bid_id),
+                )
                 for order, ways in entrants.values()
             ),
         )  # fmt: skip
@@ -208,9 +233,7 @@ class Closing:
         published = self.expected.awarded_lease(lease_id)
         devices = () if published is None else published.event.devices
         if published is not None:
-            problem = inventory.award_problem(
-                offered[way.pool], way.shape, award.level, devices, self.taken
-            )
+            problem = awards.problem(offered[way.pool], way.shape, award.level, devices, self.taken)
             self.findings.check(
                 4, not problem, published.record, f"the devices of lease {lease_id}",
                 f"{award.level} times {way.shape} for sale in {way.pool}", problem or "so it is",
@@ -223,7 +246,7 @@ class Closing:
             nodes=inventory.shares(replay.nodes, rules.device_class, known),
             price_micros=award.price_micros,
             duration_ms=order.alternatives[index].duration_ms, awarded_at_ms=now_ms,
-            bind_by_ms=now_ms + rules.bind_deadline_ms,
+            bind_by_ms=now_ms + rules.bind_deadline_ms, standing=rules.standing,
         )  # fmt: skip
         del replay.book[order.bid_id]
         lease = replay.begin(lease, order.source, now_ms)
@@ -289,7 +312,8 @@ class Closing:
             revenue_micros=result.revenue_micros,
             pools={
                 pool.name: PoolRound(
-                    units_offered=7 * sum(pool.nodes),
+                    units_offered=7 * sum(pool.nodes)
+                    + sum(len(slots) for _, slots in pool.partly_used),
                     units_sold=_sold(pool.name, instance, result),
                     units_total=7 * sum(known[pool.name].total.values()),
                     price_micros=result.prices.get(pool.name, 0),
@@ -307,48 +331,44 @@ class Closing:
                 sum(pool.total.values()) for pool in known.values()
                 if pool.device_class == rules.device_class
             ),
-            device_class=rules.device_class,
+            device_class=rules.device_class, fell_back=result.fell_back,
+            bound_micros=public.bound(instance, result),
         )  # fmt: skip
 
     def _open_next(self, wanted: RoundClosed) -> None:
         """What the next window is judged by; the chain goes on from what the log says."""
         replay = self.replay
         replay.window, replay.closed_at_ms = wanted.window, wanted.closed_at_ms
-        replay.root, replay.rules = self.round.root, replay.declared
         assert replay.declared is not None
+        replay.root = self.round.root
+        replay.rules = replay.drift.closed(replay.declared, wanted.pools)
+        replay.renewals.closed(wanted.pools)
         replay.leased = {
             tenant: floors.units_of(replay.declared, tenant, replay.leases.values())
             for tenant in replay.declared.entitlements
         }
         leaving = replay.leaving(replay.rules)
         for name, node in replay.nodes.items():
-            held = {key for key, holders in replay.busy.items() if holders - leaving}
-            replay.for_sale[name] = frozenset(map(inventory.address, node.devices)) - held
-
-
-def _asks(
-    instance: Instance, result: Result, offered: dict[str, Pool]
-) -> dict[str, dict[str, int]]:
-    """What one more bidder would have had to name, where enough agents took part."""
-    return {
-        pool.name: {
-            shape: price for shape, price in mechanism.asks(instance, result, pool).items()
-            if inventory.holds_when_empty(offered[pool.name], shape)
-        }
-        for pool in instance.pools
-        if mechanism.agents_in(instance, pool.name) >= BIDDERS_LEAST
-    }  # fmt: skip
+            replay.for_sale[name] = {
+                address(device): free_of(device, replay.busy, leaving) for device in node.devices
+            }
 
 
 def _reserve(rules: MarketDeclared, pool: str) -> int:
     return rules.reserves.get(pool, rules.reserve_micros)
 
 
-def _bid(order: orders.OrderPlaced, ways: list[Way]) -> InstanceBid:
+def _weight(rules: MarketDeclared, order: orders.OrderPlaced) -> int:
+    names = (ids.agent_id(order.tenant, order.agent), order.tenant)
+    return next((rules.weights[name] for name in names if name in rules.weights), 1)
+
+
+def _bid(rules: MarketDeclared, order: orders.OrderPlaced, ways: list[Way]) -> InstanceBid:
     rigid = order.mode == "rigid"
     return InstanceBid(
         bid_id=order.bid_id, agent=ids.agent_id(order.tenant, order.agent),
         sequence=order.sequence, mode=order.mode, value_micros=order.value_micros,
+        weight=_weight(rules, order),
         level_min=1 if rigid else order.level_min, level_max=1 if rigid else order.level_max,
         alternatives=tuple(way for way, _ in ways),
     )  # fmt: skip

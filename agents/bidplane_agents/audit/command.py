@@ -61,13 +61,13 @@ def _save(log: logs.Log, path: str) -> None:
 class Progress:
     """What is being done, on stderr: the first word at once, then the newest every few seconds."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """``clock`` gives seconds."""
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic, who: str = "audit") -> None:
+        """``clock`` gives seconds; ``who`` speaks."""
+        self._who, self._clock = who, clock
         self._said_s = clock() - SAY_EVERY_S
 
     def say(self, text: str) -> None:
         """Say it, unless something was said a moment ago."""
         if self._clock() - self._said_s >= SAY_EVERY_S:
             self._said_s = self._clock()
-            sys.stderr.write(f"audit: {text}\n")
+            sys.stderr.write(f"{self._who}: {text}\n")

@@ -26,6 +26,11 @@ _PROMISE_OF_FIELD = {
 }  # fmt: skip
 
 
+def _step(lease: LeaseChanged) -> tuple[int, int]:
+    """How far a lease is on its way; while it is bound its terms count up."""
+    return _ORDER.index(lease.state), lease.term
+
+
 class Expected:
     """Claims a market's outputs and judges them into ``findings``."""
 
@@ -35,15 +40,14 @@ class Expected:
 
     def awarded_lease(self, lease_id: str) -> Seen | None:
         """The earliest record of a lease that is kept: it names the devices awarded."""
-        found = (self.books.leases.find((lease_id, state)) for state in _ORDER)
-        return next((seen for seen in found if seen is not None), None)
+        return self.books.first_of_lease.get(lease_id)
 
     def lease(self, wanted: LeaseChanged, at_ms: int) -> None:
         """A lease is published in this state."""
-        seen = self.books.leases.claim((wanted.lease_id, wanted.state))
+        seen = self.books.leases.claim((wanted.lease_id, wanted.state, wanted.term))
         if seen is None:
             last = self.books.last_of_lease.get(wanted.lease_id)
-            later = last is not None and _ORDER.index(last.event.state) > _ORDER.index(wanted.state)
+            later = last is not None and _step(last.event) > _step(wanted)
             self.findings.check(
                 3, later, missing(registry.LEASES, self.partition, at_ms),
                 f"lease {wanted.lease_id}", wanted.state, "no such record",

@@ -11,18 +11,29 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from bidplane_agents.audit.mechanism import SLICES, UNITS
+from bidplane_agents.audit.occupancy import (
+    SLOTS,
+    Occupancy,
+    address,
+    against,
+    cells,
+    free_of,
+    known_as,
+    parts_of,
+    whole_of,
+)
 from bidplane_topics import bids
+from bidplane_topics.instances import PartialDevice
 from bidplane_topics.leases import LeasedDevice, LeasedNode
-from bidplane_topics.supply import Device, NodeOffered, Partition
+from bidplane_topics.supply import PLACEMENTS, WHOLE, Device, NodeOffered
 
 GANG_UNIT: Final = 8
-# What a slice takes of a device's eight memory slices, from where it starts.
-_SPAN: Final = {"1g": 1, "2g": 2, "3g": 4, "4g": 4}
 Facts = dict[str, str | int]
+ForSale = dict[str, frozenset[int]]
 
 
 class Pool(NamedTuple):
-    """Alike devices by node: all of them, and those that were free."""
+    """Alike devices by node: how many, those that were free, the free slots of others."""
 
     name: str
     device_class: str
@@ -30,6 +41,7 @@ class Pool(NamedTuple):
     sliced: bool
     total: dict[str, int]
     free: dict[str, list[Device]]
+    partly: dict[str, list[tuple[Device, tuple[int, ...]]]]
 
     def counts(self) -> tuple[int, ...]:
         """Free devices of each node, nodes in order."""
@@ -37,22 +49,21 @@ class Pool(NamedTuple):
 
     def emptied(self) -> Pool:
         """The same pool with nothing for sale."""
-        return self._replace(free={node: [] for node in self.free})
+        return self._replace(free={node: [] for node in self.free}, partly={})
 
-
-def address(device: Device) -> str:
-    """What names a whole device in a market, on whatever node it is."""
-    return f"{device.driver}/{device.pool}/{device.name}"
-
-
-def whole_of(device: LeasedDevice) -> str:
-    """The whole device behind a leased one."""
-    return f"{device.driver}/{device.pool}/{device.parent or device.name}"
+    def shared(self) -> tuple[PartialDevice, ...]:
+        """Partly free devices as an instance has them: index of the node, slots."""
+        nodes = sorted(self.free)
+        return tuple(
+            (nodes.index(node), slots)
+            for node in nodes for _, slots in self.partly.get(node, ())
+        )  # fmt: skip
 
 
 def pool_of(device: Device, listed: Iterable[str]) -> tuple[str, Facts]:
     """The name of a device's pool, and the attributes that all of the pool share."""
     facts = {name: device.attributes[name] for name in listed if name in device.attributes}
+    facts.update(device.nature)
     words = [device.device_class, *map(str, facts.values())]
     exact = [*words, *sorted(facts), str(device.sliceable)]
     spoken = " ".join(words[1:] if facts else words).lower()
@@ -61,35 +72,52 @@ def pool_of(device: Device, listed: Iterable[str]) -> tuple[str, Facts]:
 
 
 def pools(
-    nodes: Mapping[str, NodeOffered], for_sale: Mapping[str, frozenset[str]],
-    busy: Mapping[str, frozenset[str]], listed: tuple[str, ...],
+    nodes: Mapping[str, NodeOffered], for_sale: Mapping[str, ForSale], busy: Occupancy,
+    leaving: frozenset[str], listed: tuple[str, ...],
 ) -> dict[str, Pool]:  # fmt: skip
     """Pools by name, in name order.
 
-    ``for_sale``: devices by node that were free when the window opened; ``busy``: leases by device.
+    ``for_sale``: by node, the slots of each device that were free when the window opened;
+    ``leaving``: leases whose slots are for sale although they still have them.
     """
     found: dict[str, Pool] = {}
     counted: set[str] = set()
     for node in sorted(nodes):
         for device in nodes[node].devices:
             key = address(device)
-            if key in counted:  # two nodes offer it: the first has it
-                continue
-            counted.add(key)
+            parts = parts_of(device)
+            if any(one in counted for part in parts for one in against(part)):
+                continue  # two nodes offer it, or a part of it: the first has it
+            counted.update(one for part in parts for one in known_as(part))
             name, facts = pool_of(device, listed)
             pool = found.setdefault(
-                name, Pool(name, device.device_class, facts, device.sliceable, {}, {})
+                name, Pool(name, device.device_class, facts, device.sliceable, {}, {}, {})
             )
             pool.total[node] = pool.total.get(node, 0) + 1
             free = pool.free.setdefault(node, [])
-            if key in for_sale.get(node, frozenset()) and not busy.get(key):
+            slots = for_sale.get(node, {}).get(key, frozenset())
+            slots &= free_of(device, busy, leaving)
+            if slots == SLOTS:
                 free.append(device)
+            elif slots and device.sliceable:
+                now = busy.free(key)  # what is free at once comes first
+                ordered = (*sorted(slots & now), *sorted(slots - now))
+                pool.partly.setdefault(node, []).append((device, ordered))
+    for pool in found.values():
+        for partly in pool.partly.values():  # what is free at once comes first, then by number
+            partly.sort(key=lambda one: _numbered(one[0].name))
+            partly.sort(key=lambda one: not busy.free(address(one[0])).issuperset(one[1]))
     return {name: found[name] for name in sorted(found)}
+
+
+def _numbered(name: str) -> list[tuple[int, str]]:
+    words = re.split(r"(\d+)", name)
+    return [(int(word), "") if word.isdigit() else (-1, word) for word in words]
 
 
 def matches(pool: Pool, selector: bids.Selector, device_class: str) -> bool:
     """Whether a selector asks for the pool; one without pool or class means the market's own."""
-    if "pool" not in selector and "device_class" not in selector:
+    if not {"pool", "device_class", "profile", "isolation"} & selector.keys():
         selector = {**selector, "device_class": device_class}
     facts: Facts = {**pool.facts, "pool": pool.name, "device_class": pool.device_class}
     return all(_meets(facts.get(name), wanted) for name, wanted in selector.items())
@@ -114,7 +142,11 @@ def holds_when_empty(pool: Pool, shape: str) -> bool:
 def has_room(pool: Pool, shape: str) -> bool:
     """Whether the shape would fit what is free, had nobody else bid."""
     counts = pool.counts()
-    return any(counts) if shape in SLICES else _room(counts, shape)
+    if shape not in SLICES:
+        return _room(counts, shape)
+    places = [cells(shape, start) & SLOTS for profile, start in PLACEMENTS if profile == shape]
+    left = [slots for partly in pool.partly.values() for _, slots in partly]
+    return any(counts) or any(place.issubset(slots) for place in places for slots in left)
 
 
 def _room(counts: Iterable[int], shape: str) -> bool:
@@ -124,60 +156,6 @@ def _room(counts: Iterable[int], shape: str) -> bool:
     return max(counts, default=0) >= size
 
 
-def award_problem(
-    pool: Pool,
-    shape: str,
-    level: int,
-    devices: tuple[LeasedDevice, ...],
-    taken: set[tuple[str, int]],
-) -> str:
-    """Why these devices are no award of ``level`` times ``shape``; "" if they are.
-
-    ``taken``: (device, memory slice) already awarded in this round; grows by these.
-    """
-    free = {
-        (node, address(device)): device
-        for node, found in pool.free.items() for device in found
-    }  # fmt: skip
-    by_node: dict[str, int] = {}
-    for one in devices:
-        device = free.get((one.node, whole_of(one)))
-        if device is None:
-            return f"{one.name} of {one.node} was not for sale in {pool.name}"
-        part = _part(device, one)
-        if part is None and (one.parent or one.profile or one.uuid != device.uuid):
-            return f"{one.name} of {one.node} does not exist"
-        if (one.pool, one.device_class) != (device.pool, device.device_class):
-            return f"{one.name} of {one.node} is not of {one.pool}"
-        if (part.profile if part else "") != (shape if shape in SLICES else ""):
-            return f"{one.name} of {one.node} is no {shape}"
-        span = range(8) if part is None else range(part.start, part.start + _SPAN[part.profile])
-        cells = {(whole_of(one), cell) for cell in span}
-        if taken & cells:
-            return f"{one.name} of {one.node} is awarded twice"
-        taken |= cells
-        by_node[one.node] = by_node.get(one.node, 0) + 1
-    return _shape_problem(shape, level, by_node)
-
-
-def _shape_problem(shape: str, level: int, by_node: dict[str, int]) -> str:
-    size = 1 if shape in SLICES else int(shape)
-    if sum(by_node.values()) != size * level:
-        return f"{sum(by_node.values())} devices are not {level} times {shape}"
-    block = min(size, GANG_UNIT)
-    if any(count % block for count in by_node.values()):
-        return f"{shape} is split over nodes as {sorted(by_node.values())}"
-    return ""
-
-
-def _part(device: Device, leased: LeasedDevice) -> Partition | None:
-    for part in device.partitions:
-        named = (part.name, part.uuid, part.profile)
-        if leased.parent == device.name and named == (leased.name, leased.uuid, leased.profile):
-            return part
-    return None
-
-
 def shares(
     nodes: Mapping[str, NodeOffered], device_class: str, devices: tuple[LeasedDevice, ...]
 ) -> tuple[LeasedNode, ...]:
@@ -185,10 +163,15 @@ def shares(
     found = []
     for name in sorted({one.node for one in devices}):
         node = nodes[name]
-        mine = units(device_class, (one for one in devices if one.node == name))
-        sellers = sum(device.device_class == device_class for device in node.devices)
-        whole = max(1, 7 * sellers)
-        part = min(mine, whole)
+        carried = {
+            address(device): WHOLE if device.device_class == device_class else device.carries
+            for device in node.devices
+        }
+        part = sum(
+            carried.get(whole_of(one), 0) * _size(one) // 7 for one in devices if one.node == name
+        )
+        whole = max(1, sum(carried.values()))
+        part = min(part, whole)
         found.append(
             LeasedNode(
                 node=name, cpu_millis=node.cpu_millis * part // whole,
@@ -201,5 +184,11 @@ def shares(
 
 def units(device_class: str, devices: Iterable[LeasedDevice]) -> int:
     """Sevenths of a device, counting the market's own class only."""
-    mine = (one for one in devices if one.device_class == device_class)
-    return sum(UNITS.get(one.profile or "1", 0) for one in mine)  # a forged profile is none
+    return sum(_size(one) for one in devices if one.device_class == device_class)
+
+
+def _size(device: LeasedDevice) -> int:
+    """Sevenths of a device; what only comes along counts nothing."""
+    if device.companion_of:
+        return 0
+    return UNITS.get(device.profile if device.parent else "1", 0)  # a forged profile is none

@@ -8,6 +8,7 @@ from __future__ import annotations
 from bidplane_agents.audit.contents import Contents
 from bidplane_agents.audit.findings import Findings
 from bidplane_topics import registry
+from bidplane_topics.markets import MarketDeclared
 
 
 def audit_numbers(contents: Contents, findings: Findings) -> None:
@@ -25,6 +26,22 @@ def audit_numbers(contents: Contents, findings: Findings) -> None:
                     f"the number that {source} gave its record",
                 )  # fmt: skip
                 last[source] = seq
+
+
+def audit_addresses(contents: Contents, findings: Findings) -> None:
+    """Whatever is asked of a market stands on the market's own partition."""
+    homes = {
+        one.event.market: one.event.partition
+        for one in contents.all(registry.MARKETS)
+        if isinstance(one.event, MarketDeclared)
+    }
+    for one in contents.all(registry.ORDERS):
+        home = homes.get(one.event.market)
+        # The declaration of a removed market may be compacted away.
+        if home is not None or contents.log.is_whole(registry.MARKETS.name, 0):
+            findings.same(
+                6, home, one.record.partition, one.record, f"the partition of {one.event.market}"
+            )
 
 
 def audit_unreadable(contents: Contents, findings: Findings) -> None:

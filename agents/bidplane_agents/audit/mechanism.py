@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from typing import NamedTuple
 
 import msgspec
 import orjson
 
-from bidplane_topics.instances import Award, Instance, InstanceBid, InstancePool, Result
+from bidplane_topics.instances import (
+    Award,
+    Instance,
+    InstanceAlternative,
+    InstanceBid,
+    InstancePool,
+    Result,
+)
 
 UNITS = {
     "1g": 1, "2g": 2, "3g": 3, "4g": 4, "1": 7, "2": 14, "4": 28, "8": 56, "16": 112, "32": 224,
@@ -20,52 +28,98 @@ UNITS = {
 }  # fmt: skip
 SLICES = ("1g", "2g", "3g", "4g")
 
+# Between a shape and the only node that will do for it.
+AT = "@"
+
 # What a pool has sold: copies by shape, sorted by shape, so that it can be a cache's key.
 Sold = tuple[tuple[str, int], ...]
 # Who won: bid id to (alternative, level).
 Wins = dict[str, tuple[int, int]]
 
 
+class Stock(NamedTuple):
+    """What a pool has: free devices by node; halves, pairs and slots of partly used devices."""
+
+    nodes: tuple[int, ...]
+    lefts: int
+    rights: int
+    pairs: int
+    singles: int
+
+
+def stock_of(pool: InstancePool) -> Stock:
+    """Count what is free of each device: a left half is slots 0-3, a right one 4-6."""
+    lefts = rights = pairs = singles = 0
+    for _, slots in pool.partly_used:
+        left, right = {0, 1, 2, 3} & set(slots), {4, 5, 6} & set(slots)
+        lefts += len(left) == 4
+        rights += len(right) == 3
+        for half, starts in ((left, (0, 2)), (right, (4,))):
+            if len(half) == 4 or (len(half) == 3 and half <= {4, 5, 6}):
+                continue
+            twos = sum({start, start + 1} <= half for start in starts)
+            pairs += twos
+            singles += len(half) - 2 * twos
+    return Stock(pool.nodes, lefts, rights, pairs, singles)
+
+
 @functools.lru_cache(maxsize=100_000)
-def slices_fit(ones: int, twos: int, threes: int, fours: int, devices: int) -> bool:
+def slices_fit(
+    ones: int, twos: int, threes: int, fours: int, devices: int,
+    besides: tuple[int, int, int, int] = (0, 0, 0, 0),
+) -> bool:  # fmt: skip
     """Whether MIG slices fit, by trying every split over the halves of that many devices.
 
     A left half (four slots) holds a 4g, a 3g, or 2g and 1g; a right half (three) a 3g, or at most
-    one 2g and 1g.
+    one 2g and 1g. ``besides``: left halves, right halves, pairs and slots of partly used devices.
     """
+    all_lefts, all_rights, pairs, singles = besides
     for threes_left in range(threes + 1):
-        lefts = devices - fours - threes_left
-        rights = devices - (threes - threes_left)
+        lefts = devices + all_lefts - fours - threes_left
+        rights = devices + all_rights - (threes - threes_left)
         if lefts < 0 or rights < 0:
             continue
         for twos_left in range(min(twos, 2 * lefts) + 1):
-            twos_right = twos - twos_left
-            free = 4 * lefts - 2 * twos_left + 3 * rights - 2 * twos_right
-            if twos_right <= rights and ones <= free:
-                return True
+            for twos_pairs in range(min(twos - twos_left, pairs) + 1):
+                twos_right = twos - twos_left - twos_pairs
+                free = 4 * lefts + 3 * rights + 2 * pairs + singles - 2 * twos
+                if twos_right <= rights and ones <= free:
+                    return True
     return False
 
 
 @functools.lru_cache(maxsize=100_000)
-def shared_devices(ones: int, twos: int, threes: int, fours: int) -> int:
-    """The least number of devices that hold these slices."""
+def shared_devices(
+    ones: int, twos: int, threes: int, fours: int,
+    besides: tuple[int, int, int, int] = (0, 0, 0, 0),
+) -> int:  # fmt: skip
+    """The least number of free devices that hold these slices."""
     devices = 0
-    while not slices_fit(ones, twos, threes, fours, devices):
+    while not slices_fit(ones, twos, threes, fours, devices, besides):
         devices += 1
     return devices
 
 
 @functools.lru_cache(maxsize=200_000)
-def packs(nodes: tuple[int, ...], sold: Sold) -> bool:
-    """Whether everything sold can be packed: largest blocks first, each on its tightest node."""
+def packs(stock: Stock, sold: Sold) -> bool:
+    """Whether everything sold can be packed: largest blocks first, each on its tightest node.
+
+    What is pinned has its place before all others.
+    """
     copies = dict(sold)
-    shared = shared_devices(*(copies.get(shape, 0) for shape in SLICES))
+    nodes, *besides = stock
+    shared = shared_devices(*(copies.get(shape, 0) for shape in SLICES), tuple(besides))
     blocks: list[int] = [1] * shared
-    for shape, count in sold:
-        if shape not in SLICES:
-            size = int(shape)
-            blocks += [8] * (size // 8 * count) if size >= 8 else [size] * count
     free = list(nodes)
+    for shape, count in sold:
+        word, pinned, node = shape.partition(AT)
+        if pinned:
+            free[int(node)] -= int(word) * count
+        elif word not in SLICES:
+            size = int(word)
+            blocks += [8] * (size // 8 * count) if size >= 8 else [size] * count
+    if min(free, default=0) < 0:
+        return False
     for block in sorted(blocks, reverse=True):
         holding = [room for room in free if room >= block]
         if not holding:
@@ -73,6 +127,11 @@ def packs(nodes: tuple[int, ...], sold: Sold) -> bool:
         tightest = free.index(min(holding))
         free[tightest] -= block
     return True
+
+
+def sold_as(chosen: InstanceAlternative) -> str:
+    """The shape, with its node if it has only one."""
+    return chosen.shape if chosen.pinned is None else f"{chosen.shape}{AT}{chosen.pinned}"
 
 
 def with_more(sold: Sold, shape: str, count: int) -> Sold:
@@ -110,6 +169,7 @@ def allocate(instance: Instance, until: str = "") -> Wins:
             key = bid.weight * (bid.value_micros + bid.boost_micros) * 2**20 // weight
             queue.append((bid.tier_of(index), -key, tie, index, bid.bid_id))
     bids = {bid.bid_id: bid for bid in instance.bids}
+    stocks = {name: stock_of(pool) for name, pool in pools.items()}
     sold: dict[str, Sold] = dict.fromkeys(pools, ())
     wins: Wins = {}
     for _, _, _, index, bid_id in sorted(queue):
@@ -117,8 +177,8 @@ def allocate(instance: Instance, until: str = "") -> Wins:
         if bid_id in wins:
             continue
         for level in range(bid.level_max, bid.level_min - 1, -1):
-            more = with_more(sold[chosen.pool], chosen.shape, level)
-            if packs(pools[chosen.pool].nodes, more):
+            more = with_more(sold[chosen.pool], sold_as(chosen), level)
+            if packs(stocks[chosen.pool], more):
                 sold[chosen.pool] = more
                 wins[bid_id] = (index, level)
                 break
@@ -175,8 +235,8 @@ def uniform_prices(instance: Instance, wins: Wins) -> dict[str, int]:
                 if chosen.pool != name or bid.value_micros < reserve_of(bid, index, pools):
                     continue
                 density = (bid.value_micros, UNITS[chosen.shape] * chosen.slots)
-                lot = with_more((), chosen.shape, bid.level_min)
-                if bid.bid_id not in wins and packs(pool.nodes, lot):
+                lot = with_more((), sold_as(chosen), bid.level_min)
+                if bid.bid_id not in wins and packs(stock_of(pool), lot):
                     losing.append(density)
                 if bid.bid_id in wins and wins[bid.bid_id][0] == index:
                     winning.append(density)
@@ -213,14 +273,15 @@ def asks(instance: Instance, result: Result, pool: InstancePool) -> dict[str, in
             chosen = bid.alternatives[award.alternative]
             weight = UNITS[chosen.shape] * chosen.slots * pool.scarcity_permille
             key = bid.weight * (bid.value_micros + bid.boost_micros) * 2**20 // weight
-            ranked.append((bid.tier_of(award.alternative), -key, chosen.shape, award.level))
-    found = {shape: 0 for shape in UNITS if packs(pool.nodes, ((shape, 1),))}
+            ranked.append((bid.tier_of(award.alternative), -key, sold_as(chosen), award.level))
+    stock = stock_of(pool)
+    found = {shape: 0 for shape in UNITS if packs(stock, ((shape, 1),))}
     sold: Sold = ()
     open_shapes = set(found)
     for tier, minus_key, taken, level in sorted(ranked):
         sold = with_more(sold, taken, level)
         for shape in sorted(open_shapes):
-            if packs(pool.nodes, with_more(sold, shape, 1)):
+            if packs(stock, with_more(sold, shape, 1)):
                 continue
             open_shapes.remove(shape)
             if tier < 1:
@@ -243,6 +304,12 @@ def clear(instance: Instance, rule: str = "greedy") -> Result:
         paid = {one: critical_price(instance, bids[one], level) for one, (_, level) in wins.items()}
     else:
         raise KeyError(rule)
+    return completed(instance, rule, wins, paid)
+
+
+def completed(instance: Instance, rule: str, wins: Wins, paid: dict[str, int]) -> Result:
+    """The result of these wins at these prices."""
+    bids = {bid.bid_id: bid for bid in instance.bids}
     micros: dict[str, int] = {}
     units: dict[str, int] = {}
     for one, (index, level) in wins.items():

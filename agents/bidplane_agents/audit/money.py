@@ -218,8 +218,7 @@ class Money:
     def _believe(self, group: Group) -> None:
         """A settlement that retention took is known from its entries: their reference names it."""
         for one in group.entries:
-            charge = one.event.amount_micros if one.event.kind == "charge" else 0
-            self.settlements.believe(one.event.reference, charge)
+            self.settlements.believe(one.event.reference)
 
     def compare(self, group: Group, cause: Seen, expected: list[Movement]) -> None:
         """Check a cause's entries against those it should have."""

@@ -75,6 +75,8 @@ def _terms(closed: RoundClosed, instance: Instance, leaves: int) -> bytes:
         "inputs": closed.inputs, "previous_root": closed.previous_root, "rule": closed.rule,
         "rule_version": closed.rule_version, "slot_ms": closed.slot_ms, "beacon": closed.beacon,
         "pools": hashlib.sha256(codec.canonical(pools)).hexdigest(), "leaves": leaves,
+        **({"bound_micros": closed.bound_micros, "fell_back": closed.fell_back}
+           if closed.rule == "exact" else {}),
     })  # fmt: skip
 
 
@@ -127,6 +129,7 @@ def _said(
             "alternatives": [
                 {"pool": one.pool, "shape": one.shape, "slots": one.slots}
                 | ({} if one.tier is None else {"tier": one.tier})
+                | ({} if one.pinned is None else {"pinned": one.pinned})
                 for one in bid.alternatives
             ],
         },

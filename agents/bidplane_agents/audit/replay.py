@@ -11,9 +11,11 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from bidplane_agents.audit import inventory
+from bidplane_agents.audit import inventory, occupancy
 from bidplane_agents.audit.contents import Seen
+from bidplane_agents.audit.drift import Drift
 from bidplane_agents.audit.expected import Expected, settlement
+from bidplane_agents.audit.renewals import Renewals, leave_ms
 from bidplane_agents.audit.sales import LIVE, Sales
 from bidplane_topics import ids, ledger, markets, orders, registry, reports, supply
 from bidplane_topics.leases import EndCause, LeaseChanged
@@ -52,16 +54,19 @@ class Replay:
         self.window, self.closed_at_ms, self.root = 0, 0, GENESIS
         self.alive_at_ms = 0
         self.nodes: dict[str, supply.NodeOffered] = {}
-        self.for_sale: dict[str, frozenset[str]] = {}
-        self.busy: dict[str, frozenset[str]] = {}
+        self.assigned: dict[str, tuple[str, int]] = {}
+        self.for_sale: dict[str, inventory.ForSale] = {}
+        self.busy = occupancy.Occupancy()
         self.epochs: dict[str, int] = {}
         self.book: dict[str, Order] = {}
         self.leased: dict[str, int] = {}
+        self.drift = Drift()
         self.leases: dict[str, LeaseChanged] = {}
         self.sources: dict[str, int] = {}
         self.waiting: dict[str, set[str]] = {}
         self.sent: dict[int, int] = {}
         self.sales = Sales(self)
+        self.renewals = Renewals(self)
 
     # -- records -----------------------------------------------------------------------------------
 
@@ -69,8 +74,8 @@ class Replay:
         """Apply one record at the broker's append time."""
         event, now_ms = one.event, one.record.timestamp_ms
         match event:
-            case markets.MarketDeclared() | markets.MarketRemoved():
-                self._market(event)
+            case markets.MarketDeclared() | markets.MarketRemoved() | markets.NodeAssigned():
+                self._market(event, one.record.offset)
             case orders.OfferMade() | orders.OfferAccepted():
                 self.sales.apply(event, now_ms)
             case orders.OrderPlaced() | orders.CancelRequested() | orders.ReleaseRequested():
@@ -78,7 +83,7 @@ class Replay:
             case _ if self.declared is None or event.market != self.declared.market:
                 pass  # misrouted: for the dead letters
             case supply.NodeOffered():
-                self.nodes[event.node] = event
+                self._offered(event)
             case supply.NodeWithdrawn():
                 self._gone(event.node)
             case reports.SinkAlive():
@@ -88,8 +93,35 @@ class Replay:
             case _:
                 self._report(event, now_ms)
 
-    def _market(self, event: markets.MarketDeclared | markets.MarketRemoved) -> None:
-        if isinstance(event, markets.MarketRemoved):
+    def _offered(self, event: supply.NodeOffered) -> None:
+        """Of a node that was assigned, the newest assignment's market alone may offer it."""
+        newest = self.assigned.get(event.node, (event.market, 0))
+        if (event.market, event.assignment) == newest:
+            self.nodes[event.node] = event
+            self._leave_unheld()
+
+    def _leave_unheld(self) -> None:
+        """Standing claims must hold what a standing market sells."""
+        if self.declared is not None and self.declared.standing:
+            for node in [name for name, offer in self.nodes.items() if not offer.held]:
+                self._gone(node)
+
+    def answer(self, now_ms: int) -> None:
+        """On standing claims a lease is over as it ends, and bound as it is awarded."""
+        for state, report in (("ending", reports.LeaseReleased), ("awarded", reports.LeaseBound)):
+            for one in self._leases():
+                if one.standing and one.state == state:
+                    about = report(market=one.market, lease_id=one.lease_id, epoch=one.epoch)
+                    self._report(about, now_ms)
+
+    def _market(
+        self, event: markets.MarketDeclared | markets.MarketRemoved | markets.NodeAssigned,
+        offset: int,
+    ) -> None:  # fmt: skip
+        if isinstance(event, markets.NodeAssigned):
+            self.assigned[event.node] = (event.market, offset + 1)
+            self._gone(event.node)
+        elif isinstance(event, markets.MarketRemoved):
             if self.declared is not None and self.declared.market == event.market:
                 self.removed = True
         elif event.partition != self.partition:
@@ -98,6 +130,7 @@ class Replay:
             self.declared = self.rules = event
         elif self.declared.market == event.market:
             self.declared, self.removed = event, False
+            self._leave_unheld()
 
     def _lost(self, node: str, now_ms: int) -> None:
         self._gone(node)
@@ -120,6 +153,7 @@ class Replay:
             case reports.LeaseBound() if lease.state == "awarded":
                 ends_ms = now_ms + lease.duration_ms
                 changes = {"bound_at_ms": now_ms, "ends_at_ms": ends_ms}
+                self.renewals.bound(lease, now_ms)
                 self.sales.bound(replace(lease, **changes), now_ms)
                 self.move(lease, now_ms, "bound", **changes)
             case reports.LeaseFailed():
@@ -133,8 +167,7 @@ class Replay:
     def _free(self, lease: LeaseChanged, now_ms: int) -> None:
         """The devices go to those who waited for this lease alone, or on sale."""
         for device in lease.devices:
-            key = inventory.whole_of(device)
-            self.busy[key] = self.busy.get(key, frozenset()) - {lease.lease_id}
+            self.busy.leave(lease.lease_id, occupancy.whole_of(device))
         for name in sorted(self.waiting):
             others = self.waiting[name]
             if lease.lease_id not in others:
@@ -149,26 +182,31 @@ class Replay:
     def publish(self, lease: LeaseChanged, now_ms: int) -> None:
         """A lease's new state; no device of it ever has a lower epoch again."""
         self.leases[lease.lease_id] = lease
-        for key in map(inventory.whole_of, lease.devices):
-            self.epochs[key] = max(self.epochs.get(key, 0), lease.epoch)
+        for device in lease.devices:
+            for key in occupancy.known_as(occupancy.whole_of(device)):
+                self.epochs[key] = max(self.epochs.get(key, 0), lease.epoch)
         self.expected.lease(lease, now_ms)
 
     def begin(self, lease: LeaseChanged, source: int, now_ms: int) -> LeaseChanged:
         """A new lease holds its devices; it waits for whoever has them still."""
-        name, keys = lease.lease_id, [inventory.whole_of(one) for one in lease.devices]
-        epoch = 1 + max((self.epochs.get(key, 0) for key in keys), default=0)
-        others = {
-            other for key in keys for other in self.busy.get(key, ())
-            if self.leases[other].state == "ending"
-        }  # fmt: skip
+        name, keys = lease.lease_id, [occupancy.whole_of(one) for one in lease.devices]
+        elsewhere = [self.nodes[one.node].epoch for one in lease.devices if one.node in self.nodes]
+        for one in lease.devices:
+            self.busy.take(name, occupancy.whole_of(one), occupancy.slots_of(one, self.nodes))
+        others = {other for key in keys for other in self.busy.beside(name, key)}
+        leaving = [self.leases[other] for other in others]
+        # Who has not begun to end will spend one epoch more.
+        ends = [one.epoch + (one.state != "ending") for one in leaving]
+        against = (one for key in keys for one in occupancy.against(key))
+        epoch = 1 + max([0, *(self.epochs.get(key, 0) for key in against), *elsewhere, *ends])
         lease = replace(lease, epoch=epoch)
         if others:
-            assert self.rules is not None
-            until_ms = now_ms + self.rules.pending_ms
+            rules = self.rules
+            assert rules is not None
+            gone_ms = max(now_ms, *(leave_ms(one, rules, now_ms) for one in leaving))
+            until_ms = gone_ms + rules.pending_ms
             lease = replace(lease, state="pending", bind_by_ms=0, pending_until_ms=until_ms)
             self.waiting[name] = others
-        for key in keys:
-            self.busy[key] = self.busy.get(key, frozenset()) | {name}
         self.sources[name] = source
         return lease
 
@@ -223,12 +261,7 @@ class Replay:
     def unused_micros(self, lease: LeaseChanged, now_ms: int) -> int:
         """The price of whole unused slots, pro rata."""
         assert self.rules is not None
-        slot_ms = self.rules.slot_ms
-        slots = (lease.duration_ms + slot_ms - 1) // slot_ms
-        used = 0
-        if lease.bound_at_ms:
-            used = max(0, min(slots, (now_ms - lease.bound_at_ms + slot_ms - 1) // slot_ms))
-        return lease.price_micros * (slots - used) // slots
+        return self.renewals.unused_micros(lease, now_ms, self.rules.slot_ms)
 
     def tell_lease(
         self, lease: LeaseChanged, kind: OutcomeKind, now_ms: int,
@@ -258,7 +291,10 @@ class Replay:
         known = self.declared is not None and self.declared.market == event.market
         if isinstance(event, orders.OrderPlaced):
             if known and not self.removed and not self._came_too_early(event):
-                self.book[event.bid_id] = event
+                if event.renews:
+                    self.renewals.placed(event, now_ms)
+                else:
+                    self.book[event.bid_id] = event
             else:
                 self.close(event, "refused", now_ms, (Rejection.MARKET_REMOVED,))
         elif isinstance(event, orders.CancelRequested):

@@ -10,11 +10,14 @@ from typing import Final
 
 from bidplane_agents.audit.books import Books
 from bidplane_agents.audit.closing import Closing
+from bidplane_agents.audit.contents import Contents
 from bidplane_agents.audit.expected import Expected
 from bidplane_agents.audit.findings import Findings
 from bidplane_agents.audit.replay import GENESIS, TOPICS_IN_ORDER, Replay
 from bidplane_topics import registry
+from bidplane_topics.markets import NodeAssigned
 from bidplane_topics.rounds import RoundClosed
+from bidplane_topics.supply import NodeOffered
 
 # A market whose rounds no longer agree is not followed for ever: what follows is noise.
 BREACHES_FOLLOWED: Final = 50
@@ -35,16 +38,17 @@ def audit_rounds(
     if not rounds:
         return replay
     first: RoundClosed = rounds[0].event
-    gone = [
-        topic.name for topic in (*TOPICS_IN_ORDER, registry.ROUNDS)
-        if contents.log.begins(topic.name, 0 if topic.partitioned_by == "one" else partition)
-    ]  # fmt: skip
-    if gone or (
-        first.previous_root != GENESIS and contents.log.begins(registry.ROUNDS.name, partition)
-    ):
+    gone = gone_topics(contents, partition)
+    if gone:
         findings.note(
             f"market {first.market}: the beginning of {', '.join(gone)} is gone; its rounds are "
             f"checked for their chain from window {first.window}, not recomputed"
+        )
+        return None
+    if _assignment_gone(books):
+        findings.note(
+            f"market {first.market}: a node's earlier assignment was compacted away; its rounds "
+            "are checked for their chain, not recomputed"
         )
         return None
     before: dict[str, int] = {}
@@ -67,6 +71,14 @@ def audit_rounds(
     return replay
 
 
+def gone_topics(contents: Contents, partition: int) -> list[str]:
+    """What a market is replayed from and is no longer kept from its beginning."""
+    return [
+        topic.name for topic in (*TOPICS_IN_ORDER, registry.ROUNDS)
+        if contents.log.begins(topic.name, 0 if topic.partitioned_by == "one" else partition)
+    ]  # fmt: skip
+
+
 def _chain(books: Books, partition: int, findings: Findings) -> None:
     """Each round names the one before; numbers, times and vectors only grow."""
     before: RoundClosed | None = None
@@ -87,6 +99,18 @@ def _chain(books: Books, partition: int, findings: Findings) -> None:
                 f"window {event.window} at {event.closed_at_ms}",
             )  # fmt: skip
         before = event
+
+
+def _assignment_gone(books: Books) -> bool:
+    """Whether an offer names an assignment that the log does not hold any more."""
+    kept = {
+        one.record.offset + 1 for one in books.contents.of(registry.MARKETS, 0)
+        if isinstance(one.event, NodeAssigned)
+    }  # fmt: skip
+    return any(
+        isinstance(one.event, NodeOffered) and one.event.assignment not in {0, *kept}
+        for one in books.contents.all(registry.SUPPLY)
+    )
 
 
 def _left_open(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from bidplane_agents.audit import inventory
+from bidplane_agents.audit import occupancy
 from bidplane_agents.audit.expected import settlement
 from bidplane_topics import ids, orders
 from bidplane_topics.leases import LeaseChanged
@@ -96,9 +96,14 @@ class Sales:
             (self.offers.get(event.lease_id) != event.offer_id, Rejection.UNKNOWN_OFFER),
             (lease is not None and not lease.bound_at_ms, Rejection.LEASE_NOT_BOUND),
             (lease is not None and now_ms >= lease.ends_at_ms, Rejection.LEASE_ENDED),
+            (lease is not None and self._awaited(lease), Rejection.LEASE_ENDED),
             (rules is None or silent_ms > rules.stale_after_ms, Rejection.SUPPLY_STALE),
         )
         return next((reason for holds, reason in against if holds), None)
+
+    def _awaited(self, lease: LeaseChanged) -> bool:
+        """Whether somebody has won what comes after the lease's end."""
+        return self.replay.renewals.waited_for(lease)
 
     def _sell(self, event: orders.OfferAccepted, lease: LeaseChanged, now_ms: int) -> None:
         replay, rules = self.replay, self.replay.rules
@@ -111,16 +116,18 @@ class Sales:
             sold, "transferred", now_ms, amount_micros=event.price_micros, offer_id=event.offer_id
         )
         bought = ids.lease_id(event.market, event.bid_id)
-        keys = [inventory.whole_of(one) for one in lease.devices]
+        keys = [occupancy.whole_of(one) for one in lease.devices]
+        against = [one for key in keys for one in occupancy.against(key)]
         for key in keys:
-            replay.busy[key] = replay.busy.get(key, frozenset()) | {bought}
+            replay.busy.take(bought, key, replay.busy.slots(lease.lease_id, key))
         replay.sources[bought], replay.waiting[bought] = event.source, {sold.lease_id}
         self.open[bought] = Sale(sold, source, event.price_micros, unused)
         patience_ms = max(rules.pending_ms, rules.bind_deadline_ms)
         after = replace(
             lease, lease_id=bought, bid_id=event.bid_id, tenant=event.tenant, agent=event.agent,
-            state="pending", epoch=1 + max(replay.epochs[key] for key in keys),
-            price_micros=unused, duration_ms=min(lease.duration_ms, lease.ends_at_ms - now_ms),
+            state="pending", epoch=1 + max(replay.epochs.get(one, 0) for one in against),
+            price_micros=unused, term=0, renewed_by="",
+            duration_ms=lease.ends_at_ms - max(lease.bound_at_ms, now_ms),
             awarded_at_ms=now_ms, bind_by_ms=0, pending_until_ms=now_ms + patience_ms,
             bound_at_ms=0, ends_at_ms=0, grace_until_ms=0, bought_from=lease.lease_id,
         )  # fmt: skip

@@ -93,14 +93,15 @@ class Settlements:
             self.paid[event.lease_id] = event.refundable_micros
             self.findings.same(5, held, event.charge_micros, cause.record, "the price of a sale")
             return [Route("transfer", hold(owner), TRANSIT, event.charge_micros)]
-        if event.cause == "won":
-            self.paid[event.lease_id] = event.charge_micros
+        if event.cause == "won":  # a renewal pays for another term of the same lease
+            before = self.paid.get(event.lease_id, 0)
+            self.paid[event.lease_id] = min(_UNKNOWN, before + event.charge_micros)
         return [
             Route("charge", hold(owner), REVENUE, event.charge_micros),
             Route("unhold", hold(owner), available(owner), (held or 0) - event.charge_micros),
         ]
 
-    def believe(self, reference: str, charge_micros: int) -> None:
+    def believe(self, reference: str) -> None:
         """A settlement that retention took is known from an entry: its reference names it."""
         parts = reference.split("|")
         if len(parts) != 4 or parts[2] in REFUNDS:
@@ -111,7 +112,7 @@ class Settlements:
             self.paid.pop(lease_id, None)
             return
         self.held.pop(bid, None)
-        if cause == "won":
-            self.paid[lease_id] = self.paid.get(lease_id, 0) + charge_micros
-        elif cause == "bought":  # how much may come back, only the settlement said
+        # How much may come back of a sale, only the settlement said; and what a renewal paid for,
+        # which may be gone too, no entry tells.
+        if cause in ("won", "bought"):
             self.paid[lease_id] = _UNKNOWN

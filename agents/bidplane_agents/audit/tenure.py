@@ -10,8 +10,8 @@ from typing import Final
 
 from bidplane_agents.audit.contents import Contents, Seen
 from bidplane_agents.audit.findings import Findings
-from bidplane_agents.audit.inventory import whole_of
 from bidplane_agents.audit.mechanism import SLICES
+from bidplane_agents.audit.occupancy import base_of, whole_of
 from bidplane_topics import registry
 from bidplane_topics.leases import LeaseChanged, LeasedDevice
 from bidplane_topics.rounds import RoundClosed
@@ -20,8 +20,10 @@ _STEP: Final = {"pending": 0, "awarded": 1, "bound": 2, "notice": 3, "ending": 4
 # What never changes in the life of a lease; the deadline to bind is set when it is awarded.
 _FIXED: Final = (
     "market", "bid_id", "tenant", "agent", "window", "market_pool", "shape", "level", "devices",
-    "nodes", "price_micros", "duration_ms", "awarded_at_ms", "pending_until_ms", "bought_from",
+    "nodes", "awarded_at_ms", "pending_until_ms", "bought_from",
 )  # fmt: skip
+# What changes with a renewal alone.
+_OF_A_TERM: Final = ("price_micros", "duration_ms", "term", "renewed_by")
 
 
 class Tenure:
@@ -50,9 +52,8 @@ class Tenure:
 
     def _begins(self, one: Seen, lease: LeaseChanged) -> None:
         size = 1 if lease.shape in SLICES else int(lease.shape)
-        self.findings.same(
-            4, size * lease.level, len(lease.devices), one.record, f"devices of {lease.lease_id}"
-        )
+        sold = sum(not device.companion_of for device in lease.devices)
+        self.findings.same(4, size * lease.level, sold, one.record, f"devices of {lease.lease_id}")
         # A compacted topic may begin with a lease whose end has spent one epoch more.
         epoch = lease.epoch - (lease.state in ("ending", "ended"))
         # A lease whose end alone is left began before others of which more is left.
@@ -69,7 +70,7 @@ class Tenure:
     def _holds(self, one: Seen, lease: LeaseChanged) -> None:
         """The lease is the only active one on its devices from now on."""
         for device in lease.devices:
-            key = whole_of(device)
+            key = base_of(whole_of(device))
             others = self.holders.setdefault(key, {})
             clash = [
                 name for name, held in others.items()
@@ -88,11 +89,15 @@ class Tenure:
 
     def _moves(self, one: Seen, before: LeaseChanged, lease: LeaseChanged) -> None:
         forward = _STEP[lease.state] > _STEP[before.state]
+        renewed = lease.state == before.state == "bound" and lease.term == before.term + 1
         self.findings.check(
-            3, forward, one.record, f"lease {lease.lease_id}", f"a state after {before.state}",
-            lease.state,
+            3, forward or renewed, one.record, f"lease {lease.lease_id}",
+            f"a state after {before.state}", lease.state,
         )  # fmt: skip
-        for field in _FIXED:
+        if renewed:
+            end_ms = before.ends_at_ms + lease.duration_ms
+            self.findings.same(3, end_ms, lease.ends_at_ms, one.record, f"{lease.lease_id} renewed")
+        for field in _FIXED if renewed else (*_FIXED, *_OF_A_TERM):
             was, now = getattr(before, field), getattr(lease, field)
             if was != now:
                 promise = 4 if field in ("devices", "nodes", "shape", "level") else 3
@@ -112,7 +117,7 @@ class Tenure:
         self.findings.same(3, grown, lease.epoch, one.record, f"the epoch of {lease.lease_id}")
 
     def _ends(self, lease: LeaseChanged) -> None:
-        for key in map(whole_of, lease.devices):
+        for key in map(base_of, map(whole_of, lease.devices)):
             self.holders.get(key, {}).pop(lease.lease_id, None)
 
     def _outlived(self) -> None:
@@ -138,5 +143,7 @@ def _closed_after(one: RoundClosed, at_ms: int) -> bool:
 
 
 def _overlap(one: LeasedDevice, other: LeasedDevice) -> bool:
-    """Two slices of a device live side by side; anything else is the same device twice."""
+    """Two slices, or two shares, live side by side; anything else is the same device twice."""
+    if one.share is not None and other.share is not None:
+        return one.share.index == other.share.index
     return not (one.parent and other.parent) or one.name == other.name

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from bidplane_agents.audit import fates, lanes, rounds, transits
+from bidplane_agents.audit import fates, handovers, lanes, rounds, transits
 from bidplane_agents.audit.accounts import Accounts
 from bidplane_agents.audit.books import Books
 from bidplane_agents.audit.contents import Contents
@@ -36,6 +36,7 @@ def audit(log: Log, progress: Callable[[str], None] = _silent) -> Findings:
     books = Books(contents)
     books.check_unique(findings)
     lanes.audit_numbers(contents, findings)
+    lanes.audit_addresses(contents, findings)
     lanes.audit_unreadable(contents, findings)
     for partition in _partitions(log, registry.BIDS, registry.LEDGER, registry.OUTCOMES):
         progress(f"accounts of partition {partition}")
@@ -48,6 +49,7 @@ def audit(log: Log, progress: Callable[[str], None] = _silent) -> Findings:
         Tenure(contents, partition, findings).audit()
         if rounds.audit_rounds(books, partition, findings, progress) is not None:
             replayed.add(partition)
+    handovers.audit_handovers(contents, findings)
     fates.audit_fates(books, findings)
     books.check_explained(findings, replayed)
     return findings

@@ -8,10 +8,11 @@ import typer
 
 from bidplane_agents import connection as connections
 from bidplane_agents import durations, errors, market_rules, offered, operator
-from bidplane_agents.commands import options, output
+from bidplane_agents.commands import moving, options, output
 from bidplane_topics import ids, markets, money
 
-app = typer.Typer(no_args_is_help=True, help="Markets: create, remove, list, pools.")
+app = typer.Typer(no_args_is_help=True, help="Markets: create, remove, list, pools, move-node.")
+app.command("move-node")(moving.move_node)
 
 
 @app.command("create")
@@ -20,21 +21,46 @@ def create(
     name: Annotated[str, typer.Argument()],
     window: Annotated[str, typer.Option(help="How long bids are collected.")] = "2s",
     slot: Annotated[str, typer.Option(help="The unit of time that is sold.")] = "1s",
-    rule: Annotated[str, typer.Option(help="greedy, uniform or pay-as-bid.")] = "greedy",
+    rule: Annotated[str, typer.Option(help="greedy, uniform, exact or pay-as-bid.")] = "greedy",
+    solve: Annotated[
+        str, typer.Option(help="How long exact looks for a proof; 0s: a quarter window, up to 2s.")
+    ] = "0s",
     reserve: Annotated[str, typer.Option(help="Least credits per unit (1/7 GPU) and slot.")] = "0",
     pool_reserve: Annotated[list[str] | None, typer.Option(metavar="POOL=CREDITS")] = None,
     pool_scarcity: Annotated[list[str] | None, typer.Option(metavar="POOL=PERMILLE")] = None,
+    scarcity_rate: Annotated[
+        str, typer.Option(help="Scarcity follows prices: the newest's permille in the mean.")
+    ] = "0",
+    reserve_rate: Annotated[
+        str, typer.Option(help="Reserves follow use, by this permille a window at most.")
+    ] = "0",
+    reserve_cap: Annotated[str, typer.Option(help="No reserve rises above these credits.")] = "0",
+    target: Annotated[str, typer.Option(help="Permille in use above which they rise.")] = "900",
     fingerprint: Annotated[str, typer.Option(help="Attributes that tell pools apart, a,b,c.")] = "",
     device_class: Annotated[str, typer.Option(help="What a bid means that names none.")] = "",
     max_duration: Annotated[str, typer.Option(help="The longest lease.")] = "1d",
     bind_deadline: Annotated[str, typer.Option(help="Unbound after this: refunded.")] = "30s",
-    grace: Annotated[str, typer.Option(help="Time between notice and revocation.")] = "10s",
+    grace: Annotated[
+        str,
+        typer.Option(help="Time between notice and revocation; else 10s, and 0s with --standing."),
+    ] = "",
+    standing: Annotated[
+        bool,
+        typer.Option(help="Claims of the market's own hold its nodes: leases are bound at once."),
+    ] = False,
     stale_after: Annotated[
         str, typer.Option(help="A sink silent this long sells nothing.")
     ] = "15s",
     entitle: Annotated[
         list[str] | None,
         typer.Option(metavar="TENANT=UNITS", help="A tenant's floor; 7 units are a GPU."),
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TENANT[/AGENT]=N",
+            help="Bids count N-fold in the ranking; prices shrink alike.",
+        ),
     ] = None,
     pending: Annotated[
         str, typer.Option(help="Sell devices being given back; winners wait this long at most.")
@@ -48,42 +74,64 @@ def create(
 
     Example: bidplane market create pool-a --reserve 0.01 --entitle research=14
     """
-    rules: dict[str, Any] = {
-        "market": ids.check_name("market", name), "rule": market_rules.rule(rule),
-        "window_ms": market_rules.span_ms("--window", window),
-        "slot_ms": market_rules.span_ms("--slot", slot),
-        "reserve_micros": money.parse_credits(reserve),
-        "reserves": {k: money.parse_credits(v) for k, v in _pairs("--pool-reserve", pool_reserve)},
-        "scarcity": {
-            k: market_rules.permille("--pool-scarcity", v)
-            for k, v in _pairs("--pool-scarcity", pool_scarcity)
-        },
-        "max_duration_ms": market_rules.span_ms("--max-duration", max_duration),
-        "bind_deadline_ms": market_rules.span_ms("--bind-deadline", bind_deadline),
-        "grace_ms": market_rules.span_ms("--grace", grace),
-        "stale_after_ms": market_rules.span_ms("--stale-after", stale_after),
-        "pending_ms": market_rules.span_ms("--pending", pending),
-        "release_fee_micros": money.parse_credits(release_fee),
-        "entitlements": {k: _units(v) for k, v in _pairs("--entitle", entitle, "TENANT=UNITS")},
-    }  # fmt: skip
-    if device_class:
-        rules["device_class"] = device_class
-    if fingerprint:
-        rules["fingerprint"] = fingerprint.split(",")
+    rules = _rules(locals())
 
     async def work() -> markets.MarketDeclared:
         """Do what needs Kafka."""
         async with operator.Operator(connections.from_environment(kafka, directory)) as hand:
             return await hand.create_market(rules)
 
-    made = output.run(work())
-    _show([made], as_json=as_json)
-    output.note(
+    _show([output.run(work())], as_json=as_json)
+    output.note(_advice(name))
+    return 0
+
+
+def _advice(name: str) -> str:
+    return (
         f"{name} sells nothing until these run: `bidplane source inventory --market {name}`, "
         f"`bidplane sink claims --market {name}` and, for agents' pods, `bidplane sink nodes "
         f"--market {name}`"
     )
-    return 0
+
+
+def _rules(typed: dict[str, Any]) -> dict[str, Any]:
+    """What `create` was told, by its parameters, as fields of MarketDeclared."""
+    typed["grace"] = typed["grace"] or ("0s" if typed["standing"] else "10s")
+    spans = ("window", "slot", "solve", "max_duration", "bind_deadline", "grace", "stale_after",
+             "pending")  # fmt: skip
+    amounts = ("reserve", "reserve_cap", "release_fee")
+    shares = ("scarcity_rate", "reserve_rate", "target")
+    rules: dict[str, Any] = {
+        "market": ids.check_name("market", typed["name"]), "rule": market_rules.rule(typed["rule"]),
+        "standing": typed["standing"],
+        "reserves": {
+            k: money.parse_credits(v) for k, v in _pairs("--pool-reserve", typed["pool_reserve"])
+        },
+        "scarcity": {
+            k: market_rules.permille("--pool-scarcity", v)
+            for k, v in _pairs("--pool-scarcity", typed["pool_scarcity"])
+        },
+        "entitlements": {
+            k: _units(v) for k, v in _pairs("--entitle", typed["entitle"], "TENANT=UNITS")
+        },
+        "weights": {
+            k: market_rules.weight("--weight", v)
+            for k, v in _pairs("--weight", typed["weight"], "TENANT[/AGENT]=N")
+        },
+    }  # fmt: skip
+    rules |= {f"{name}_ms": market_rules.span_ms(_option(name), typed[name]) for name in spans}
+    rules |= {f"{name}_micros": money.parse_credits(typed[name]) for name in amounts}
+    rules |= {f"{name}_permille": market_rules.share(_option(name), typed[name]) for name in shares}
+    if typed["device_class"]:
+        rules["device_class"] = typed["device_class"]
+    if typed["fingerprint"]:
+        rules["fingerprint"] = typed["fingerprint"].split(",")
+    market_rules.check_drift(rules)
+    return rules
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _pairs(
@@ -174,6 +222,6 @@ def _show(found: list[markets.MarketDeclared], *, as_json: bool) -> None:
     columns = ["market", ">partition", "rule", ">window", ">slot", ">reserve", "fingerprint"]
     output.table(columns, ([
         market.market, str(market.partition), market.rule, durations.show(market.window_ms),
-        durations.show(market.slot_ms), money.format_credits(market.reserve_micros),
+        durations.show(market.slot_ms), market_rules.reserve_range(market),
         ",".join(market.fingerprint),
     ] for market in found))  # fmt: skip

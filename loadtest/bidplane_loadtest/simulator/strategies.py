@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from bidplane_agents.commands import output
-from bidplane_streams.market import clearing
-from bidplane_streams.market.pricing import PRICING
+from bidplane_streams.exact import solving
+from bidplane_streams.market import clearing, optimum
 from bidplane_streams.market.shapes import UNITS
 from bidplane_topics.bids import Shape
 from bidplane_topics.instances import Instance, InstanceAlternative, InstanceBid, InstancePool
@@ -33,6 +33,8 @@ RIVALS: Final = 30
 NODES: Final = (8, 8, 4, 2)
 SHAPES: Final[tuple[Shape, ...]] = ("1", "1", "1", "2", "2", "4", "8")
 COPIES: Final = 4
+# Long enough for a proof in every draw.
+SOLVE_MS: Final = 60_000
 LARGER: Final[dict[str, Shape]] = {"1": "2", "2": "4", "4": "8", "8": "8"}
 
 
@@ -142,7 +144,9 @@ LIES: Final[dict[str, Lie]] = {
 
 def utility(told: Instance, truth: dict[str, int], mine: frozenset[str], rule: str) -> int:
     """Micro-credits that the liars are better off: true values of what they won, less prices."""
-    awards = clearing.clear(told, rule).awards
+    exact = rule == optimum.RULE
+    cleared = solving.clear(told, SOLVE_MS) if exact else clearing.clear(told, rule)
+    awards = cleared.awards
     won = [(name, awards[name]) for name in sorted(mine & awards.keys())]
     return sum(truth[name] * award.level - award.price_micros for name, award in won)
 
@@ -171,7 +175,7 @@ def gains(rule: str, lie: str, draws: int) -> Gain:
 def main(arguments: list[str]) -> None:
     """Print the table; the one argument is the number of draws."""
     draws = msgspec.convert(arguments[0] if arguments else "300", int, strict=False)
-    rows = [gains(rule, lie, draws) for rule in PRICING for lie in LIES]
+    rows = [gains(rule, lie, draws) for rule in clearing.RULES for lie in LIES]
     output.table(
         ["rule", "lie", ">honest %", ">lie %", ">pays off in %"],
         [

@@ -20,7 +20,7 @@ from bidplane_loadtest.simulator.values import Draw, worth_micros
 DURATION_MIN_S: Final = 60
 DURATION_MAX_S: Final = 6 * 3600
 # A market's window, unless it is said otherwise: a ninth of the median job of the trace.
-WINDOW_MS: Final = 60_000
+WINDOW_MS: Final = 10_000
 # No trace names tenants: pods are dealt to these in proportion, so some want more than their part.
 TENANTS: Final[dict[str, int]] = {"research": 5, "serving": 3, "batch": 2, "lab": 1}
 CUT: Final = "jobs cut to six hours"

@@ -8,9 +8,12 @@ devices for ever, so a restart changes nothing.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import uuid
 from collections.abc import Iterator
 from typing import Any
+
+from bidplane_streams.embedded import unusual
 
 GPU_DRIVER = "gpu.nvidia.com"
 NIC_DRIVER = "nic.bidplane.io"
@@ -90,17 +93,31 @@ def node(number: int) -> Object:
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
 
 
-def slices(number: int, owner_uid: str) -> list[Object]:
+def plain_gpus(*, mixed: bool) -> int:
+    """How many whole GPUs a node has."""
+    return unusual.STATIC_GPU if mixed else GPUS
+
+
+def gpus(count: int, mixed: int) -> int:
+    """How many whole GPUs so many nodes have, of which so many are mixed."""
+    return (count - mixed) * plain_gpus(mixed=False) + mixed * plain_gpus(mixed=True)
+
+
+def slices(number: int, owner_uid: str, *, mixed: bool = False) -> list[Object]:
     """The ResourceSlices of a node: one of GPU counters, two of GPUs, one of NICs.
 
     Since resource.k8s.io/v1 counters and the devices that consume them live in separate slices.
+    A mixed node has a static MIG GPU and a shared one in place of two plain ones, and FPGAs.
     """
     halves = range(0, GPUS, GPUS_PER_SLICE)
-    gpu = [{"sharedCounters": [_counters(number, index) for index in range(GPUS)]}]
+    plain = plain_gpus(mixed=mixed)
+    gpu = [{"sharedCounters": [_counters(number, index) for index in range(plain)]}]
     gpu += [
         {
             "devices": [
-                each for index in range(at, at + GPUS_PER_SLICE) for each in _gpu(number, index)
+                each
+                for index in range(at, at + GPUS_PER_SLICE)
+                for each in (_gpu(number, index) if index < plain else _unusual(number, index))
             ]
         }
         for at in halves
@@ -109,7 +126,19 @@ def slices(number: int, owner_uid: str) -> list[Object]:
     return [
         *_pool(number, owner_uid, GPU_DRIVER, gpu),
         *_pool(number, owner_uid, NIC_DRIVER, nic),
+        *(_pool(number, owner_uid, unusual.FPGA_DRIVER, _fpgas(number)) if mixed else ()),
     ]
+
+
+def _unusual(number: int, index: int) -> Iterator[Object]:
+    memory = f"{model_of(number).memory_gi}Gi"
+    named = functools.partial(_uuid, number=number)
+    return unusual.gpu(index, memory, _placed(number, index), named)
+
+
+def _fpgas(number: int) -> list[Object]:
+    named = functools.partial(_uuid, number=number)
+    return [{"devices": [unusual.fpga(index, named) for index in range(unusual.FPGAS)]}]
 
 
 def _pool(number: int, owner_uid: str, driver: str, parts: list[Object]) -> Iterator[Object]:
@@ -149,7 +178,7 @@ def _gpu(number: int, index: int) -> Iterator[Object]:
         "name": f"gpu-{index}",
         "attributes": {
             "type": {"string": "gpu"},
-            "uuid": {"string": _uuid("GPU", number, f"gpu-{index}")},
+            "uuid": {"string": _uuid("GPU", f"gpu-{index}", number=number)},
             "index": {"int": index},
             **_placed(number, index),
         },
@@ -169,8 +198,8 @@ def _partition(number: int, index: int, profile: str, start: int) -> Object:
         "name": name,
         "attributes": {
             "type": {"string": "mig"},
-            "uuid": {"string": _uuid("MIG", number, name)},
-            "parentUUID": {"string": _uuid("GPU", number, f"gpu-{index}")},
+            "uuid": {"string": _uuid("MIG", name, number=number)},
+            "parentUUID": {"string": _uuid("GPU", f"gpu-{index}", number=number)},
             "parentIndex": {"int": index},
             "profile": {"string": profile},
             "placementStart": {"int": start},
@@ -201,7 +230,7 @@ def _nic(number: int, index: int) -> Object:
         "name": name,
         "attributes": {
             "type": {"string": "nic"},
-            "uuid": {"string": _uuid("NIC", number, name)},
+            "uuid": {"string": _uuid("NIC", name, number=number)},
             "index": {"int": index},
             "productName": {"string": "ConnectX-7"},
             PCIE_ROOT: {"string": _pcie_root(index)},
@@ -215,6 +244,6 @@ def _pcie_root(index: int) -> str:
     return f"pci0000:{(index + 1) * 16:02x}"
 
 
-def _uuid(prefix: str, number: int, device: str) -> str:
+def _uuid(prefix: str, device: str, *, number: int) -> str:
     seed = f"{device}.{node_name(number)}.bidplane.io"
     return f"{prefix}-{uuid.uuid5(uuid.NAMESPACE_DNS, seed)}"

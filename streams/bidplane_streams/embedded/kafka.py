@@ -121,7 +121,13 @@ class Kafka:
         if (self.home / "data" / "meta.properties").exists():
             return
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        argv = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)]
+        argv = [
+            "kafka.tools.StorageTool",
+            "format",
+            f"--cluster-id={cluster_id}",
+            "-c",
+            str(properties),
+        ]
         recipe = processes.Recipe(
             "kafka-format", [*_java(jars, "-Xmx128m"), *argv], self.directory / "logs"
         )

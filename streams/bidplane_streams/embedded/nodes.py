@@ -35,8 +35,10 @@ MERGE = "application/merge-patch+json"
 class Fleet:
     """N nodes: ``publish`` them, ``serve`` them until cancelled, switch single ones off and on."""
 
-    def __init__(self, api: Any, count: int) -> None:
+    def __init__(self, api: Any, count: int, mixed: int = 0) -> None:
+        """``mixed``: how many of them, the last ones, have unusual devices too."""
         self.names = {devices.node_name(number): number for number in range(count)}
+        self._first_mixed = count - mixed
         self.off: set[str] = set()
         self._core = client.CoreV1Api(api)
         self._slices = client.ResourceV1Api(api)
@@ -61,9 +63,18 @@ class Fleet:
                 self.off.add(name)
             else:
                 await self._breathe(name)
-            for each in devices.slices(number, node.metadata.uid):
+            wanted = devices.slices(number, node.metadata.uid, mixed=number >= self._first_mixed)
+            for each in wanted:
                 place = each["metadata"]["name"]
                 await self._slices.patch_resource_slice(place, each, **applied)
+            await self._remove_others(name, {each["metadata"]["name"] for each in wanted})
+
+    async def _remove_others(self, name: str, wanted: set[str]) -> None:
+        """Take away what the node published in an earlier life."""
+        listed = await self._slices.list_resource_slice(field_selector=f"spec.nodeName={name}")
+        for one in listed.items:
+            if one.metadata.name not in wanted:
+                await self._slices.delete_resource_slice(one.metadata.name)
 
     async def serve(self) -> None:
         """Breathe, follow the switches, play kubelet: until cancelled."""
@@ -170,10 +181,10 @@ def _node_info(name: str) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def fleet(kubeconfig: str, count: int) -> AsyncIterator[Fleet]:
+async def fleet(kubeconfig: str, count: int, mixed: int = 0) -> AsyncIterator[Fleet]:
     """A published fleet that is served while the block runs."""
     async with watching.connection(kubeconfig) as api:
-        nodes = Fleet(api, count)
+        nodes = Fleet(api, count, mixed)
         await nodes.publish()
         serving = asyncio.create_task(nodes.serve())
         try:
@@ -184,12 +195,12 @@ async def fleet(kubeconfig: str, count: int) -> AsyncIterator[Fleet]:
                 await serving
 
 
-async def _run(kubeconfig: str, count: int) -> None:
+async def _run(kubeconfig: str, count: int, mixed: int) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with watching.connection(kubeconfig) as api:
-        nodes = Fleet(api, count)
+        nodes = Fleet(api, count, mixed)
         await nodes.publish()
         logging.getLogger(__name__).info("%d nodes are published", count)
         serving = asyncio.create_task(nodes.serve())
@@ -205,10 +216,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bidplane_streams.embedded.nodes", description=__doc__)
     parser.add_argument("--kubeconfig", required=True)
     parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--mixed", type=int, default=0)
     chosen = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        asyncio.run(_run(chosen.kubeconfig, chosen.count))
+        asyncio.run(_run(chosen.kubeconfig, chosen.count, chosen.mixed))
     except watching.BROKEN as error:
         sys.stderr.write(f"bidplane: the nodes' API server ({chosen.kubeconfig}): {error}\n")
         return 4

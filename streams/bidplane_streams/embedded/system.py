@@ -42,11 +42,13 @@ class System:
         path: pathlib.Path,
         *,
         nodes: int = 16,
+        mixed: int = 0,
         kafka_address: str | None = None,
         kubeconfig: pathlib.Path | None = None,
     ) -> None:
         self.directory = directory.Directory(path.absolute())
         self.nodes = nodes
+        self._mixed = mixed
         self._kafka_address = kafka_address
         self._kubeconfig = kubeconfig
         self._broker = kafka.Kafka(self.directory.path, restart=True)
@@ -118,7 +120,7 @@ class System:
         if self.nodes == 0:
             return
         module = ["-m", "bidplane_streams.embedded.nodes", "--kubeconfig", str(self.kubeconfig)]
-        argv = [sys.executable, *module, "--count", str(self.nodes)]
+        argv = [sys.executable, *module, "--count", str(self.nodes), "--mixed", str(self._mixed)]
         child = await self._add("nodes", argv, {})
         await child.ready(self._nodes_are_ready, NODES_TIMEOUT_S)
 

@@ -152,7 +152,7 @@ def _positions(pools: tuple[InstancePool, ...], won: list[_Won]) -> placement.Po
         sold[one.chosen.pool].append((one.bid_id, one.chosen.shape, one.level))
     found: placement.Positions = {}
     for pool in pools:
-        found |= placement.place_pool(pool.nodes, sold[pool.name])
+        found |= placement.place_pool(pool.nodes, sold[pool.name], pool.partly_used)
     return found
 
 

@@ -147,6 +147,8 @@ def _fresh(bids: Sequence[InstanceBid], pools: dict[str, int]) -> dict[str, arra
     pairs: list[InstanceAlternative] = [one for each in alternatives for one in each]
     if any(one.tier is not None for one in pairs):
         raise Beyond("an alternative has a tier of its own")
+    if any(one.pinned is not None for one in pairs):
+        raise Beyond("an alternative is pinned to a node")
     for pool in dict.fromkeys(map(attrgetter("pool"), pairs)):
         pools.setdefault(pool, len(pools))
     return {

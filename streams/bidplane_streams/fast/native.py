@@ -25,7 +25,7 @@ _COLUMNS: Final = (
     "value", "boost", "weight", "tier", "elastic", "level_min", "level_max", "pair_start",
     "pair_count", "pair_pool", "pair_shape", "pair_slots", "ids", "id_start", "id_length",
 )  # fmt: skip
-_IN: Final = ("capacity", "scarcity", "reserve", *_COLUMNS, "beacon")
+_IN: Final = ("capacity", "rest", "scarcity", "reserve", *_COLUMNS, "beacon")
 _OUT: Final = {"won_row": "q", "won_alternative": "i", "won_level": "i", "paid": "q"}
 
 
@@ -77,11 +77,12 @@ class Kernel:
         Raises:
             KernelBroken: a bug.
         """
-        capacities = [Counters(pool.nodes).capacity for pool in pools]
+        empty = [Counters.of(pool) for pool in pools]
         # A winner holds a seventh of a device at least.
-        most = min(len(columns.bids), 7 * sum(capacity[0] for capacity in capacities))
+        most = min(len(columns.bids), sum(pool.units for pool in pools))
         held = {
-            "capacity": array("q", [blocks for capacity in capacities for blocks in capacity]),
+            "capacity": array("q", [blocks for counters in empty for blocks in counters.capacity]),
+            "rest": array("q", [count for counters in empty for count in counters.rest]),
             "scarcity": array("q", [pool.scarcity_permille for pool in pools]),
             "reserve": array("q", [pool.reserve_micros for pool in pools]),
             "beacon": array("B", beacon),

@@ -11,7 +11,7 @@ from bidplane_streams.lanes.logic import Batch, Effects
 from bidplane_streams.market import rounds
 from bidplane_streams.market import state as market
 from bidplane_streams.market.effects import CloseWindow
-from bidplane_streams.market.market_rows import Clear
+from bidplane_streams.market.market_rows import Clear, Solve
 from bidplane_streams.market.state import MarketState
 from bidplane_topics import codec, errors, registry
 from bidplane_topics.markets import MarketDeclared
@@ -33,13 +33,13 @@ class MarketsLogic:
 
     threaded = True
 
-    def __init__(self, clear: Clear | None = None) -> None:
-        """``clear``: see MarketState; the plain one where None."""
-        self._clear = clear
+    def __init__(self, clear: Clear | None = None, solve: Solve | None = None) -> None:
+        """``clear``, ``solve``: see MarketState; the plain one, and none, where None."""
+        self._clear, self._solve = clear, solve
 
     def new_state(self, partition: int) -> MarketState:
         """A partition without a market."""
-        return MarketState(partition, self._clear)
+        return MarketState(partition, self._clear, self._solve)
 
     def restore(self, state: MarketState, key: bytes, value: bytes | None) -> None:
         """Take one changelog row back."""

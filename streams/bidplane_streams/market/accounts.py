@@ -28,6 +28,8 @@ def apply(state: AccountsState, given: Input) -> list[Effect]:
             registrations.market_declared(turn, event)
         case markets.MarketRemoved() as event:
             state.markets.remove(event.market)
+        case markets.NodeAssigned():
+            pass  # where devices are sold is none of the accounts' business
         case _:
             _operator(turn, given.event)
     # Ledger first: a reader that sees an outcome may rely on its entries.

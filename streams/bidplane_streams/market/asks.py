@@ -13,10 +13,12 @@ from __future__ import annotations
 import bisect
 from typing import Final
 
-from bidplane_streams.market.feasibility import Counters
+from bidplane_streams.market import optimum
+from bidplane_streams.market.feasibility import Counters, shape_of
 from bidplane_streams.market.greedy import KEY_BITS, key_of
 from bidplane_streams.market.shapes import UNITS
-from bidplane_topics.instances import Instance, InstancePool, Result
+from bidplane_topics.instances import Instance, InstanceBid, InstancePool, Result
+from bidplane_topics.money import MICROS_MAX
 
 # With fewer agents in a pool an ask is hidden: two could read each other's bids from it.
 BIDDERS_LEAST: Final = 3
@@ -34,7 +36,8 @@ def asks(instance: Instance, result: Result, bidders_least: int = BIDDERS_LEAST)
     """Micro-credits per unit and slot, by pool and shape, of a bid of weight 1 without a boost.
 
     A bid of at least ``ask · units · slots`` in that pool would have won one copy, ties included.
-    Shapes that no money would have got are left out, as are pools with too few bidders.
+    Shapes that no money would have got are left out, as are pools with too few bidders and those
+    that a solver cleared: what one more bidder would have changed there, only it could say.
     """
     agents: dict[str, set[str]] = {}
     for bid in instance.bids:
@@ -45,7 +48,15 @@ def asks(instance: Instance, result: Result, bidders_least: int = BIDDERS_LEAST)
         pool.name: _of_pool(pool, sorted(taken[pool.name]))
         for pool in instance.pools
         if len(agents.get(pool.name, ())) >= bidders_least
+        and (result.rule != optimum.RULE or pool.name in result.fell_back)
     }
+
+
+def bound(instance: Instance, result: Result, bidders_least: int = BIDDERS_LEAST) -> int | None:
+    """The bound of the rule `exact` as everyone may see it: none where few took part."""
+    found = result.bound_micros
+    few = len({bid.agent for bid in instance.bids}) < bidders_least
+    return None if found is None or few or found > MICROS_MAX else found
 
 
 def _taken(instance: Instance, result: Result) -> dict[str, list[_Taken]]:
@@ -59,12 +70,26 @@ def _taken(instance: Instance, result: Result) -> dict[str, list[_Taken]]:
         units = UNITS[chosen.shape] * chosen.slots
         key = key_of(bid, units * pools[chosen.pool].scarcity_permille)
         rank = (bid.tier_of(won.alternative), -key)
-        taken[chosen.pool].append((rank, chosen.shape, won.level))
+        taken[chosen.pool].append((rank, shape_of(chosen), won.level))
     return taken
 
 
+def would_have_won(bid: InstanceBid, instance: Instance, asked: Asks) -> int | None:
+    """The least value, in micro-credits, that the asks say would have been enough; None unknown."""
+    pools = {pool.name: pool for pool in instance.pools}
+    enough = []
+    for way in bid.alternatives:
+        ask = asked.get(way.pool, {}).get(way.shape)
+        if ask is not None:
+            units = UNITS[way.shape] * way.slots
+            enough.append(
+                max(pools[way.pool].reserve_micros * units, -(-ask * units // bid.weight))
+            )
+    return min(enough, default=None)
+
+
 def _of_pool(pool: InstancePool, taken: list[_Taken]) -> dict[str, int]:
-    kept = [Counters(pool.nodes)]
+    kept = [Counters.of(pool)]
     for at, (_, shape, level) in enumerate(taken):
         if at % STEP == 0:
             kept.append(kept[-1].copy())

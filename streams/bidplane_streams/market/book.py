@@ -10,6 +10,7 @@ import msgspec
 
 from bidplane_streams.market import floors, pools
 from bidplane_streams.market.shapes import UNITS
+from bidplane_streams.market.ways import Ways
 from bidplane_topics.instances import Instance, InstanceAlternative, InstanceBid, InstancePool
 from bidplane_topics.markets import MarketDeclared
 from bidplane_topics.orders import OrderPlaced
@@ -20,15 +21,14 @@ VALUE_LIMIT = 2**42
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """An instance alternative and the order's alternative that it came from."""
+    """An instance alternative and the order's alternative that it came from.
+
+    ``boost_micros``: what the market adds to the bid's value in the order of the scan.
+    """
 
     alternative: InstanceAlternative
     index: int
-
-
-def slots_of(duration_ms: int, slot_ms: int) -> int:
-    """Durations round up to whole slots."""
-    return -(-duration_ms // slot_ms)
+    boost_micros: int = 0
 
 
 def reserve_of(rules: MarketDeclared, pool: str) -> int:
@@ -36,40 +36,32 @@ def reserve_of(rules: MarketDeclared, pool: str) -> int:
     return rules.reserves.get(pool, rules.reserve_micros)
 
 
+def weight_of(order: OrderPlaced, rules: MarketDeclared) -> int:
+    """What the order's values count for in the scan: its agent's weight, or its tenant's."""
+    own = rules.weights.get(f"{order.tenant}/{order.agent}")
+    return rules.weights.get(order.tenant, 1) if own is None else own
+
+
 def reach(
-    order: OrderPlaced, rules: MarketDeclared, offered: dict[str, pools.Pool]
-) -> list[Reach] | Rejection:
-    """Every (pool, shape, slots) that could serve the order, in a fixed order; or why none can.
+    order: OrderPlaced, rules: MarketDeclared, offered: dict[str, pools.Pool],
+    known: Ways | None = None,
+) -> list[Reach] | Rejection:  # fmt: skip
+    """What could serve the order at its value, in a fixed order; or why nothing can.
 
     An elastic order gets one pool, since over several it would not be monotone (MECHANISM): the one
-    with the most free devices when the window opened, then by name.
+    with the most free devices when the window opened, then by name. ``known`` remembers the pools.
     """
-    if order.value_micros >= VALUE_LIMIT:
+    if weight_of(order, rules) * order.value_micros >= VALUE_LIMIT:
         return Rejection.VALUE_TOO_LARGE
-    found: list[Reach] = []
-    problems: set[Rejection] = set()
-    for index, alternative in enumerate(order.alternatives):
-        if alternative.duration_ms > rules.max_duration_ms:
-            problems.add(Rejection.TOO_LONG)
-            continue
-        matching = [
-            pool
-            for pool in offered.values()
-            if pools.matches(pool, alternative.selector, rules.device_class)
-        ]
-        holding = [pool for pool in matching if pools.sells(pool, alternative.shape)]
-        if not holding:
-            problems.add(Rejection.SHAPE_NOT_SOLD if matching else Rejection.NO_MATCHING_POOL)
-        for pool in holding:
-            slots = slots_of(alternative.duration_ms, rules.slot_ms)
-            least = reserve_of(rules, pool.name) * UNITS[alternative.shape] * slots
-            if order.value_micros < least:
-                problems.add(Rejection.BELOW_RESERVE)
-            else:
-                entry = InstanceAlternative(pool=pool.name, shape=alternative.shape, slots=slots)
-                found.append(Reach(entry, index))
+    ways, problems = (known or Ways(rules, offered)).of(order)
+    found = [
+        Reach(way, index)
+        for index, way in ways
+        if order.value_micros >= reserve_of(rules, way.pool) * UNITS[way.shape] * way.slots
+    ]
     if not found:
-        return max(problems, key=list(Rejection).index)
+        also = {Rejection.BELOW_RESERVE} if ways else set()
+        return max(problems | also, key=list(Rejection).index)
     if order.mode == "elastic":
         return [max(found, key=lambda one: _free(offered[one.alternative.pool]))]
     return found
@@ -99,23 +91,26 @@ def instance(
                 nodes=tuple(len(devices) for devices in pool.free),
                 scarcity_permille=rules.scarcity.get(pool.name, 1000),
                 reserve_micros=reserve_of(rules, pool.name),
+                partial=tuple((one.node, one.slots) for one in pool.partly) or msgspec.UNSET,
             )
             for pool in offered.values()
         ),
         bids=tuple(
-            _bid(*entrants[bid_id], own, (covered or {}).get(bid_id, frozenset()))
+            _bid(*entrants[bid_id], rules, own, (covered or {}).get(bid_id, frozenset()))
             for bid_id in sorted(entrants)
         ),
     )  # fmt: skip
 
 
 def _bid(
-    order: OrderPlaced, reached: list[Reach], own: frozenset[str], covered: frozenset[int]
-) -> InstanceBid:
+    order: OrderPlaced, reached: list[Reach], rules: MarketDeclared, own: frozenset[str],
+    covered: frozenset[int],
+) -> InstanceBid:  # fmt: skip
     elastic = order.mode == "elastic"
     return InstanceBid(
         bid_id=order.bid_id, agent=f"{order.tenant}/{order.agent}", sequence=order.sequence,
-        mode=order.mode, value_micros=order.value_micros, boost_micros=0, weight=1,
+        mode=order.mode, value_micros=order.value_micros, weight=weight_of(order, rules),
+        boost_micros=reached[0].boost_micros,
         level_min=order.level_min if elastic else 1, level_max=order.level_max if elastic else 1,
         alternatives=tuple(
             msgspec.structs.replace(one.alternative, tier=floors.FIRST)

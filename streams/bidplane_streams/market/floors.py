@@ -32,7 +32,7 @@ def leased(rules: MarketDeclared, leases: Iterable[LeaseChanged]) -> dict[str, i
     for lease in leases:
         if lease.tenant in found and lease.state not in ("ending", "ended"):
             own = (one for one in lease.devices if one.device_class == rules.device_class)
-            found[lease.tenant] += sum(UNITS[device.profile or "1"] for device in own)
+            found[lease.tenant] += sum(device.units for device in own)
     return found
 
 

@@ -9,7 +9,7 @@ import binascii
 import hashlib
 from typing import NamedTuple
 
-from bidplane_streams.market.feasibility import Counters
+from bidplane_streams.market.feasibility import Counters, shape_of
 from bidplane_streams.market.shapes import UNITS
 from bidplane_topics.instances import Instance, InstanceBid
 
@@ -17,7 +17,10 @@ KEY_BITS = 20
 
 
 class Pair(NamedTuple):
-    """A bid with one alternative; tuples compare in scan order: tier, key, tie, alternative."""
+    """A bid with one alternative; tuples compare in scan order: tier, key, tie, alternative.
+
+    ``shape`` is as ``feasibility.shape_of`` has it: pinned to different nodes, shapes differ.
+    """
 
     tier: int
     minus_key: int
@@ -65,7 +68,7 @@ class Auction:
         """Sort the pairs; nothing is cleared yet."""
         self.bids = {bid.bid_id: bid for bid in instance.bids}
         self._pools = {pool.name: pool for pool in instance.pools}
-        self._empty = {pool.name: Counters(pool.nodes) for pool in instance.pools}
+        self._empty = {pool.name: Counters.of(pool) for pool in instance.pools}
         beacon = binascii.unhexlify(instance.beacon)
         self.pairs = sorted(pair for bid in instance.bids for pair in self._pairs_of(bid, beacon))
 
@@ -74,13 +77,13 @@ class Auction:
         pairs = []
         for index, alternative in enumerate(bid.alternatives):
             pool = self._pools[alternative.pool]
-            units = UNITS[alternative.shape] * alternative.slots
+            units, shape = UNITS[alternative.shape] * alternative.slots, shape_of(alternative)
             weighted, reserve = units * pool.scarcity_permille, units * pool.reserve_micros
-            possible = self._empty[pool.name].fits(alternative.shape, bid.level_min)
+            possible = self._empty[pool.name].fits(shape, bid.level_min)
             if possible and bid.value_micros >= reserve:
                 pairs.append(
                     Pair(bid.tier_of(index), -key_of(bid, weighted), tie, index, bid.bid_id,
-                         pool.name, alternative.shape, weighted, reserve)
+                         pool.name, shape, weighted, reserve)
                 )  # fmt: skip
         return pairs
 

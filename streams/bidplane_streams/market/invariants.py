@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from bidplane_streams.market import leases, ledger, pools
+from bidplane_streams.market import addresses, leases, ledger, pools
 from bidplane_streams.market.account_rows import AccountsState
 from bidplane_streams.market.effects import Effect, Emit
 from bidplane_streams.market.market import Lease, MarketState
-from bidplane_topics.leases import LeaseChanged
+from bidplane_topics.leases import LeaseChanged, LeasedDevice
 from bidplane_topics.ledger import LedgerPosted
 
 
@@ -36,14 +36,17 @@ def audit_accounts(state: AccountsState) -> None:
 
 
 def check_market(state: MarketState, effects: list[Effect]) -> None:
-    """Every lease that changed and may stand has its devices alone."""
-    for effect in effects:
-        if isinstance(effect, Emit) and isinstance(effect.event, LeaseChanged):
-            _check_lease(state, effect.event)
+    """Every lease that changed and may stand has its devices alone, after its last change."""
+    newest = {
+        effect.event.lease_id: effect.event for effect in effects
+        if isinstance(effect, Emit) and isinstance(effect.event, LeaseChanged)
+    }  # fmt: skip
+    for lease in newest.values():
+        _check_lease(state, lease)
 
 
 def _check_lease(state: MarketState, lease: LeaseChanged) -> None:
-    parts = [(device.driver, device.pool, device.name) for device in lease.devices]
+    parts = [_part(device) for device in lease.devices]
     assert len(set(parts)) == len(parts), "a device is twice in one lease"
     if lease.state == "ended":
         return
@@ -57,29 +60,42 @@ def _check_lease(state: MarketState, lease: LeaseChanged) -> None:
         assert standing == [lease.lease_id], f"{key} has two leases"
 
 
+def _part(device: LeasedDevice) -> tuple[str, str, str, int]:
+    index = -1 if device.share is None else device.share.index
+    return device.driver, device.pool, device.name, index
+
+
 def audit_market(state: MarketState) -> None:
     """No device is held twice: not by two leases, not as a slice beside its whole or itself."""
-    taken: dict[tuple[str, str, str], str] = {}
+    taken: dict[tuple[str, str, str, int], str] = {}
     standing = [row.lease for row in state.leases.values() if leases.occupies(row.lease)]
     for lease in standing:
         for device in lease.devices:
-            address = (device.driver, device.pool, device.name)
+            address = _part(device)
             assert address not in taken, f"{address} is in {taken[address]} and another lease"
             taken[address] = lease.lease_id
     for lease in standing:
         for device in lease.devices:
-            whole = (device.driver, device.pool, device.parent)
+            whole = (device.driver, device.pool, device.parent, -1)
             assert not device.parent or whole not in taken, "a slice of a device that is leased"
+            whole = (device.driver, device.pool, device.name, -1)
+            assert device.share is None or whole not in taken, "a share of a device that is leased"
     for key, use in state.uses.items():
         for holder in use.holders:
             assert holder in state.leases, f"{key} is held by a lease that is gone"
+        held = [use.slots_of(name) for name in use.holders
+                if leases.occupies(state.leases[name].lease)]  # fmt: skip
+        slots = frozenset[int]().union(*held)
+        alone = len(slots) == sum(map(len, held))
+        assert alone or addresses.is_mark(key), f"two leases have a slot of {key}"
     for row in state.leases.values():
         _check_waiting(state, row)
 
 
 def _check_waiting(state: MarketState, row: Lease) -> None:
-    """Who is pending waits for leases that hold its devices and are ending; nobody else does."""
+    """Who is pending waits for leases that hold its devices and will leave; nobody else does."""
     for name in row.waits_for:
-        assert state.leases[name].lease.state == "ending", f"{name} is waited for and stays"
+        stood = state.leases[name].lease.state not in ("pending", "awarded")
+        assert stood, f"{name} is waited for and has not stood"
     if row.lease.state == "pending":
         assert row.waits_for, f"{row.lease.lease_id} waits for nothing"

@@ -7,7 +7,8 @@ applied wins.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -25,6 +26,14 @@ LIVE = frozenset({"pending", "awarded", "bound", "notice"})
 _IN_FULL: frozenset[EndCause] = frozenset(
     {"pending_timeout", "bind_timeout", "bind_failed", "node_lost", "market_removed", "transferred"}
 )
+
+
+class Term(NamedTuple):
+    """What was paid for which time: a lease that was renewed may still be in an earlier one."""
+
+    price_micros: int
+    duration_ms: int
+    ends_at_ms: int
 
 
 def occupies(lease: Row) -> bool:
@@ -48,12 +57,29 @@ def bound(lease: Row, at_ms: int, epoch: int) -> Row | None:
     )
 
 
+def last_epoch(lease: Row) -> int:
+    """The epoch that it will end with: whoever comes next needs a higher one."""
+    return lease.epoch + (lease.state in LIVE)
+
+
+def renewed(lease: Row, bid_id: str, price_micros: int, duration_ms: int) -> Row | None:
+    """One term more, from the end of the last one on. None where the lease does not stand."""
+    if lease.state != "bound":
+        return None
+    return msgspec.structs.replace(
+        lease, price_micros=price_micros, duration_ms=duration_ms, term=lease.term + 1,
+        ends_at_ms=lease.ends_at_ms + duration_ms, renewed_by=bid_id,
+    )  # fmt: skip
+
+
 def due(lease: Row, now_ms: int, grace_ms: int) -> Row | None:
     """The step that time alone causes at ``now_ms``, or None."""
     if lease.state == "pending" and now_ms >= lease.pending_until_ms:
         return ending(lease, "pending_timeout")
     if lease.state == "awarded" and now_ms >= lease.bind_by_ms:
         return ending(lease, "bind_timeout")
+    if lease.state == "bound" and lease.standing and now_ms >= lease.ends_at_ms + grace_ms:
+        return ending(lease, "expired")
     if lease.state == "bound" and now_ms >= lease.ends_at_ms:
         return msgspec.structs.replace(
             lease, state="notice", grace_until_ms=lease.ends_at_ms + grace_ms
@@ -92,14 +118,23 @@ def released(lease: Row, epoch: int) -> Row | None:
     return msgspec.structs.replace(lease, state="ended")
 
 
-def refund_micros(lease: Row, now_ms: int, slot_ms: int, fee_micros: int) -> int:
+def refund_micros(
+    lease: Row, now_ms: int, slot_ms: int, fee_micros: int, earlier: Iterable[Term] = ()
+) -> int:
     """What an ending lease gives back: whole unused slots, pro rata; a fee if the holder chose it.
 
-    A lease that never was bound was never used.
+    A lease that never was bound was never used. ``earlier``: the terms before the newest one, each
+    of which has its own price.
     """
-    slots = -(-lease.duration_ms // slot_ms)
-    used = 0
-    if lease.bound_at_ms:
-        used = min(slots, max(0, -(-(now_ms - lease.bound_at_ms) // slot_ms)))
-    unused = share_floor(lease.price_micros, slots - used, slots)
+    newest = Term(lease.price_micros, lease.duration_ms, lease.ends_at_ms)
+    unused = sum(_unused_micros(one, now_ms, slot_ms) for one in (newest, *earlier))
     return unused if lease.cause in _IN_FULL else max(0, unused - fee_micros)
+
+
+def _unused_micros(term: Term, now_ms: int, slot_ms: int) -> int:
+    slots = -(-term.duration_ms // slot_ms)
+    used = 0
+    if term.ends_at_ms:
+        begun_ms = term.ends_at_ms - term.duration_ms
+        used = min(slots, max(0, -(-(now_ms - begun_ms) // slot_ms)))
+    return share_floor(term.price_micros, slots - used, slots)

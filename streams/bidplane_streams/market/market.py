@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bidplane_streams.market import leases, pools, transfers
+from bidplane_streams.market import addresses, assigning, leases, renewals, transfers
 from bidplane_streams.market.effects import DeadLetter, Effect, Emit, Input, SequenceGap
 from bidplane_streams.market.market_rows import GENESIS, Lease, Market, MarketState
 from bidplane_topics import ids, markets, orders, registry, reports, supply
@@ -47,7 +47,7 @@ class Turn:
 
     # -- records -----------------------------------------------------------------------------------
 
-    def record(self, given: Input) -> None:  # noqa: C901 - one arm per event is the point
+    def record(self, given: Input) -> None:
         """Apply one record."""
         event = given.event
         match event:
@@ -55,13 +55,10 @@ class Turn:
                 self.declared(event)
             case markets.MarketRemoved():
                 self.removed(event)
-            case supply.NodeOffered():
-                if self.ours(event.market):
-                    self.state.nodes.put(event.node, event)
-            case supply.NodeWithdrawn():
-                if self.ours(event.market):
-                    self.state.nodes.remove(event.node)
-                    self.state.sellable.remove(event.node)
+            case markets.NodeAssigned():
+                self.assigned(event, assigning.number_of(given.origin.offset))
+            case supply.NodeOffered() | supply.NodeWithdrawn():
+                self.supplied(event)
             case reports.SinkAlive():
                 if (market := self.ours(event.market)) is not None:
                     self.put(market, alive_at_ms=self.now_ms)
@@ -104,6 +101,7 @@ class Turn:
             self.out.append(DeadLetter(Rejection.CONFLICT, detail))
         else:
             self.put(market, declared=event, removed=False)
+            self.leave_unheld()
 
     def removed(self, event: markets.MarketRemoved) -> None:
         """No more orders; those in the book are settled when the window closes."""
@@ -116,12 +114,15 @@ class Turn:
     ) -> None:
         """Late and repeated reports change nothing: the lease's state and epoch decide."""
         row = self.state.leases.get(event.lease_id)
-        if self.ours(event.market) is None or row is None:
+        market = self.ours(event.market)
+        if market is None or row is None:
             return
         match event:
             case reports.LeaseBound():
                 if (after := leases.bound(row.lease, self.now_ms, event.epoch)) is not None:
                     kept = self.keep(row, after)
+                    binding_ms = renewals.measured(market, after, self.now_ms)
+                    self.put(market, binding_ms=binding_ms)
                     if kept.sale is not None:
                         kept = transfers.completed(self, kept, kept.sale)
                     self.about(kept, "bound")
@@ -133,12 +134,42 @@ class Turn:
                     self.about(self.give_back(row, after), "ended")
                     self.move_up(after)
 
+    def assigned(self, event: markets.NodeAssigned, number: int) -> None:
+        """A node is sold in one market from now on: all leave it, and that one's source offers it.
+
+        That one leaves it too: what it was offered before counts no more, as others may have had
+        the node meanwhile.
+        """
+        self.state.assigned.put(event.node, assigning.Assigned(event.market, number))
+        self.withdraw(event.node)
+
+    def supplied(self, event: supply.NodeOffered | supply.NodeWithdrawn) -> None:
+        """A node is on sale as offered, or not at all."""
+        if not self.ours(event.market):
+            return
+        if isinstance(event, supply.NodeWithdrawn):
+            self.withdraw(event.node)
+        elif assigning.counts(self.state.assigned, event):
+            self.state.nodes.put(event.node, event)
+            self.leave_unheld()
+
+    def leave_unheld(self) -> None:
+        """A standing market sells only what its claims hold."""
+        market = self.state.only()
+        if market is not None and market.declared.standing:
+            for node in [node for node in self.state.nodes.values() if not node.held]:
+                self.withdraw(node.node)
+
+    def withdraw(self, node: str) -> None:
+        """Nothing more is sold on this node."""
+        self.state.nodes.remove(node)
+        self.state.sellable.remove(node)
+
     def node_lost(self, event: reports.NodeLost) -> None:
         """The node leaves supply and its leases start to end."""
         if self.ours(event.market) is None:
             return
-        self.state.nodes.remove(event.node)
-        self.state.sellable.remove(event.node)
+        self.withdraw(event.node)
         for row in list(self.state.leases.values()):
             if any(device.node == event.node for device in row.lease.devices):
                 self.end(row, "node_lost", {"node": event.node})
@@ -160,7 +191,7 @@ class Turn:
         match event:
             case orders.OrderPlaced():
                 if ours and market is not None and not market.removed:
-                    self.state.book.put(event.bid_id, event)
+                    renewals.placed(self, market, event)
                 else:  # the hold must come back whatever happened to the market
                     self.close_order(event, "refused", Rejection.MARKET_REMOVED)
             case orders.CancelRequested():
@@ -235,7 +266,9 @@ class Turn:
         if row.sale is not None:
             transfers.fell_through(self, row.sale, self.keep(row, after), kind, reason, evidence)
             return True
-        refund = leases.refund_micros(after, self.now_ms, rules.slot_ms, rules.release_fee_micros)
+        refund = leases.refund_micros(
+            after, self.now_ms, rules.slot_ms, rules.release_fee_micros, row.earlier
+        )
         never_bound = after.bound_at_ms == 0
         kept = self.keep(row, after)
         self.settle(
@@ -252,20 +285,18 @@ class Turn:
         """The devices are free: they are on sale from the next window."""
         self.state.leases.remove(lease.lease_id)
         self.out.append(Emit(registry.LEASES, self.state.partition, lease.lease_id, lease))
-        for device in lease.devices:
-            key = pools.leased_key(device)
+        for key in addresses.held(lease.devices):
             use = self.state.uses[key]
-            holders = tuple(holder for holder in use.holders if holder != lease.lease_id)
             # The epoch that the ending bumped to is spent: the next lease starts above it.
             epoch = max(use.epoch, lease.epoch)
-            self.state.uses.put(key, pools.DeviceUse(epoch, holders))
+            self.state.uses.put(key, use.left_by(lease.lease_id, epoch))
         return Lease(lease, row.source)
 
     def move_up(self, left: LeaseChanged) -> None:
         """Leases that waited for one that has left may stand once they wait for no other."""
         market = self.state.only()
         assert market is not None
-        for name in self.state.holders_of(map(pools.leased_key, left.devices)):
+        for name in self.state.holders_of(addresses.contested(left.devices)):
             row = self.state.leases[name]
             if left.lease_id not in row.waits_for:
                 continue

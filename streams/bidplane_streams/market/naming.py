@@ -7,15 +7,17 @@ counters did that, and this step cannot fail.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
-from bidplane_streams.market import pools
+from bidplane_streams.market import addresses, pools
 from bidplane_topics.instances import Award, Instance, Result
+from bidplane_topics.leases import LeasedDevice
 from bidplane_topics.supply import Device, Partition
 
-# A MIG position: the ordinal of the device among the node's free ones, the profile, where it
-# starts.
+# A MIG position: the ordinal of the device among the node's free ones and then its partly used
+# ones, the profile, where it starts.
 _MIG_POSITION = re.compile(r"(\d+):(\dg)@(\d)")
 
 
@@ -30,6 +32,49 @@ class Named(msgspec.Struct, frozen=True):
     def key(self) -> str:
         """The whole device's address in the market's tables."""
         return pools.device_key(self.device)
+
+
+def holdings(devices: Iterable[Named]) -> pools.Holdings:
+    """What an award takes: the compute slots of each device, by its address."""
+    return _slots((one, addresses.of(one.device).takes[1:]) for one in devices)
+
+
+def contested(devices: Iterable[Named]) -> pools.Holdings:
+    """Where others must leave before the award may stand, as ``holdings`` has it."""
+    return _slots((one, addresses.of(one.device).rivals) for one in devices)
+
+
+def _slots(found: Iterable[tuple[Named, tuple[str, ...]]]) -> pools.Holdings:
+    wanted: dict[str, frozenset[int]] = {}
+    for one, beside in found:
+        slots = pools.SLOTS if one.part is None else pools.slots_of(one.part)
+        wanted[one.key] = wanted.get(one.key, frozenset()) | slots
+        wanted |= dict.fromkeys(beside, pools.SLOTS)
+    return wanted
+
+
+def leased(devices: Iterable[Named]) -> tuple[LeasedDevice, ...]:
+    """The devices as the lease names them, each followed by its companions."""
+    found = []
+    for one in devices:
+        device, part = one.device, one.part
+        found.append(
+            LeasedDevice(
+                node=one.node, name=device.name if part is None else part.name,
+                driver=device.driver, pool=device.pool,
+                uuid=device.uuid if part is None else part.uuid, device_class=device.device_class,
+                profile=device.profile if part is None else part.profile,
+                parent="" if part is None else device.name, share=device.share,
+            )
+        )  # fmt: skip
+        found += [
+            LeasedDevice(
+                node=one.node, name=other.name, driver=other.driver, pool=other.pool,
+                uuid=other.uuid, device_class=other.device_class, companion_of=device.name,
+            )
+            for other in device.companions
+        ]  # fmt: skip
+    return tuple(found)
 
 
 def named(
@@ -73,8 +118,11 @@ def _of_award(
         free = pool.free[node]
         if isinstance(position, str):
             ordinal, profile, start = _parse(position)
-            part = _part(free[ordinal], profile, start)
-            found.append(Named(pool.nodes[node], free[ordinal], part))
+            if ordinal < len(free):
+                device = free[ordinal]
+            else:
+                device = pool.partly_of(node)[ordinal - len(free)].device
+            found.append(Named(pool.nodes[node], device, _part(device, profile, start)))
             continue
         used = taken.setdefault((pool.name, node), set())
         lowest = [ordinal for ordinal in range(len(free)) if ordinal not in used][:position]

@@ -49,7 +49,7 @@ def uniform(auction: Auction, outcome: Outcome) -> dict[str, int]:
     floor: dict[str, _Density] = {}
     for position, pair in enumerate(auction.pairs):
         bid, win = auction.bids[pair.bid_id], outcome.wins.get(pair.bid_id)
-        units = UNITS[pair.shape] * _slots(bid, pair)
+        units = _units(bid, pair)
         density = _Density(bid.value_micros, units)
         floor[pair.pool] = _Density(pair.reserve, units)
         if win is not None and win.position == position:
@@ -65,13 +65,14 @@ def uniform(auction: Auction, outcome: Outcome) -> dict[str, int]:
             price = lowest[pair.pool]
         if price.below(floor[pair.pool]):
             price = floor[pair.pool]
-        units = UNITS[pair.shape] * _slots(auction.bids[bid_id], pair) * win.level
+        units = _units(auction.bids[bid_id], pair) * win.level
         paid[bid_id] = price.micros * units // price.units
     return paid
 
 
-def _slots(bid: InstanceBid, pair: Pair) -> int:
-    return bid.alternatives[pair.alternative].slots
+def _units(bid: InstanceBid, pair: Pair) -> int:
+    chosen = bid.alternatives[pair.alternative]
+    return UNITS[chosen.shape] * chosen.slots
 
 
 PRICING: dict[str, Pricing] = {

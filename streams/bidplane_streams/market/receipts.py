@@ -10,7 +10,9 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, cast
 
-from bidplane_streams.market import merkle
+import msgspec
+
+from bidplane_streams.market import merkle, optimum
 from bidplane_streams.market.effects import Effect, Emit
 from bidplane_topics import codec, ids
 from bidplane_topics.instances import Instance, InstanceBid, Result
@@ -90,11 +92,14 @@ def issue(closed: RoundClosed, instance: Instance, result: Result, orders: Decid
 
 def _terms(closed: RoundClosed, instance: Instance, leaves: int) -> Terms:
     pools = sorted(instance.pools, key=lambda pool: pool.name)
+    exact = closed.rule == optimum.RULE
     return Terms(
         market=closed.market, window=closed.window, closed_at_ms=closed.closed_at_ms,
         inputs=closed.inputs, previous_root=closed.previous_root, rule=closed.rule,
         rule_version=closed.rule_version, slot_ms=closed.slot_ms, beacon=closed.beacon,
         pools=hashlib.sha256(codec.canonical(pools)).hexdigest(), leaves=leaves,
+        bound_micros=closed.bound_micros if exact else msgspec.UNSET,
+        fell_back=closed.fell_back if exact else msgspec.UNSET,
     )  # fmt: skip
 
 

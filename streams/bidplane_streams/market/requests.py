@@ -90,7 +90,7 @@ def _placed(
             value_micros=admitted.value_micros, level_min=place.level_min,
             level_max=admitted.level_max, not_before_ms=place.not_before_ms,
             rest_until_ms=place.rest_until_ms, alternatives=place.alternatives,
-            seal=signed.seal,
+            seal=signed.seal, renews=place.renews,
         )  # fmt: skip
         turn.out.append(Emit(registry.ORDERS, market.partition, bid, order))
         turn.tell(

@@ -8,13 +8,28 @@ from __future__ import annotations
 
 import msgspec
 
-from bidplane_streams.market import asks, book, clearing, floors, leases, naming, pools, receipts
+from bidplane_streams.market import (
+    asks,
+    assigning,
+    book,
+    clearing,
+    drift,
+    floors,
+    leases,
+    naming,
+    optimum,
+    pools,
+    receipts,
+    renewals,
+    standing,
+)
 from bidplane_streams.market.effects import CloseWindow, Emit
+from bidplane_streams.market.feasibility import Counters
 from bidplane_streams.market.market import Lease, Market, MarketState, Turn
 from bidplane_streams.market.shapes import UNITS
 from bidplane_topics import ids, orders, registry
 from bidplane_topics.instances import Award, Instance, Result
-from bidplane_topics.leases import LeaseChanged, LeasedDevice, LeasedNode
+from bidplane_topics.leases import LeaseChanged, LeasedNode
 from bidplane_topics.markets import MarketDeclared
 from bidplane_topics.rejections import Rejection
 from bidplane_topics.rounds import PoolRound, RoundClosed
@@ -60,22 +75,30 @@ def close(state: MarketState, event: CloseWindow) -> Turn:
     turn = Turn(state, closed_at)
     opening = list(state.book.values())
     _deadlines(turn, market)
-    leaving = _leaving(state, market.rules)
+    standing.answer(turn)
+    due = renewals.due(state, market, closed_at)
+    leaving = _leaving(state, market.rules) | renewals.names(due)
     offered = pools.build(
-        state.nodes, state.uses, state.sellable, market.rules.fingerprint, leaving
-    )
-    entrants = _entrants(turn, market, offered, window)
+        state.nodes, state.uses, state.sellable, market.rules.fingerprint, leaving,
+        renewals.keys(due),
+    )  # fmt: skip
+    entrants = _entrants(turn, market, offered, window, due)
     stale = closed_at - market.alive_at_ms > market.rules.stale_after_ms
-    for_sale = {name: _nothing(pool) for name, pool in offered.items()} if stale else offered
+    for_sale = {name: pool.nothing() for name, pool in offered.items()} if stale else offered
     beacon = ids.digest("beacon", market.root, *sorted(entrants))
     orders_in = (order for order, _ in entrants.values())
     covered = floors.floors(market.rules, market.leased, offered, orders_in)
     instance = book.instance(market.rules, window, beacon, for_sale, entrants, covered)
-    result = (state.clear or clearing.clear)(instance, market.rules.rule)
+    result = _cleared(state, market.rules, instance)
     asked = _asks(instance, result, for_sale)
-    placed = naming.named(instance, result, for_sale)
+    placed = naming.named(instance, *renewals.others(due, result, for_sale))
     for bid_id in sorted(result.awards):
-        _award(turn, market, window, entrants[bid_id], result.awards[bid_id], placed[bid_id])
+        entrant, award = entrants[bid_id], result.awards[bid_id]
+        if bid_id in placed:
+            _award(turn, market, window, entrant, award, placed[bid_id], leaving)
+        else:
+            renewals.renewed(turn, window, entrant[0], due[bid_id], award)
+    standing.answer(turn)
     _losers(turn, window, entrants, instance, result, asked, stale=stale)
     closed = _round(turn, market, window, event, beacon, instance, result, offered, asked)
     _publish(turn, market, closed, instance, result, opening)
@@ -85,6 +108,13 @@ def close(state: MarketState, event: CloseWindow) -> Turn:
         if state.sellable.get(name) != free:
             state.sellable.put(name, free)
     return turn
+
+
+def _cleared(state: MarketState, rules: MarketDeclared, instance: Instance) -> Result:
+    """By what was given to this state for it, else by the core itself."""
+    if rules.rule == optimum.RULE and state.solve is not None:
+        return state.solve(instance, optimum.limit_ms(rules))
+    return (state.clear or clearing.clear)(instance, rules.rule)
 
 
 def _leaving(state: MarketState, rules: MarketDeclared) -> frozenset[str]:
@@ -113,16 +143,22 @@ def _deadlines(turn: Turn, market: Market) -> None:
             turn.close_order(order, "expired", Rejection.EXPIRED)
 
 
-def _entrants(turn: Turn, market: Market, offered: dict[str, pools.Pool], window: int) -> Entrants:
+def _entrants(
+    turn: Turn, market: Market, offered: dict[str, pools.Pool], window: int, due: renewals.Due
+) -> Entrants:
     """The orders that take part in this window; those that never could are refused."""
     entrants: Entrants = {}
+    known = turn.state.ways_of(market.rules, offered)
     for order in list(turn.state.book.values()):
-        if order.not_before_ms > turn.now_ms:
+        if order.not_before_ms > turn.now_ms or (order.renews and order.bid_id not in due):
             continue
-        reached = book.reach(order, market.rules, offered)
+        if order.renews:
+            reached = renewals.reach(order, due[order.bid_id], market, offered)
+        else:
+            reached = book.reach(order, market.rules, offered, known)
         if isinstance(reached, list):
             entrants[order.bid_id] = (order, reached)
-        elif not _rests(order, turn.now_ms):
+        elif reached is Rejection.LEASE_ENDED or not _rests(order, turn.now_ms):
             turn.close_order(order, "refused", reached, window=window)
     return entrants
 
@@ -139,34 +175,34 @@ def _asks(instance: Instance, result: Result, offered: dict[str, pools.Pool]) ->
     }
 
 
-def _nothing(pool: pools.Pool) -> pools.Pool:
-    """The same pool with nothing on sale."""
-    return msgspec.structs.replace(pool, free=tuple(() for _ in pool.nodes))
-
-
 def _award(
     turn: Turn, market: Market, window: int, entrant: tuple[orders.OrderPlaced, list[book.Reach]],
-    award: Award, devices: tuple[naming.Named, ...],
+    award: Award, devices: tuple[naming.Named, ...], leaving: frozenset[str],
 ) -> None:  # fmt: skip
     """One award becomes a lease, a charge and an outcome; pending where others still leave."""
     order, reached = entrant
     state, rules = turn.state, market.rules
     chosen = reached[award.alternative]
     lease_id = ids.lease_id(order.market, order.bid_id)
-    epoch = 1 + max((state.epoch_of(one.key) for one in devices), default=0)
-    before = state.leaving_from(one.key for one in devices)
+    wanted = naming.holdings(devices)
+    rivals = naming.contested(devices)
+    before = state.leaving_from(rivals, leaving)
+    epochs = [state.epoch_of(key) for key in rivals]
+    epochs += [leases.last_epoch(state.leases[name].lease) for name in before]
+    epoch = 1 + max(*epochs, assigning.epoch(state.nodes, (one.node for one in devices)), 0)
     lease = LeaseChanged(
         market=order.market, lease_id=lease_id, bid_id=order.bid_id, tenant=order.tenant,
         agent=order.agent, state="pending" if before else "awarded", epoch=epoch, window=window,
         market_pool=chosen.alternative.pool, shape=chosen.alternative.shape, level=award.level,
-        devices=tuple(_leased(one) for one in devices),
+        devices=naming.leased(devices),
         nodes=_shares(state, rules.device_class, devices),
         price_micros=award.price_micros,
         duration_ms=order.alternatives[chosen.index].duration_ms, awarded_at_ms=turn.now_ms,
         bind_by_ms=0 if before else turn.now_ms + rules.bind_deadline_ms,
-        pending_until_ms=turn.now_ms + rules.pending_ms if before else 0,
+        pending_until_ms=renewals.patience_ms(state, rules, before, turn.now_ms),
+        standing=rules.standing,
     )  # fmt: skip
-    state.take((one.key for one in devices), lease)
+    state.take(wanted, lease)
     state.book.remove(order.bid_id)
     turn.settle(
         order.bid_id, order.tenant, order.agent, order.source, "won", market=order.market,
@@ -177,27 +213,15 @@ def _award(
     turn.about(kept, "won", evidence=waits)
 
 
-def _leased(one: naming.Named) -> LeasedDevice:
-    device, part = one.device, one.part
-    return LeasedDevice(
-        node=one.node, name=device.name if part is None else part.name, driver=device.driver,
-        pool=device.pool, uuid=device.uuid if part is None else part.uuid,
-        device_class=device.device_class, profile="" if part is None else part.profile,
-        parent="" if part is None else device.name,
-    )  # fmt: skip
-
-
 def _shares(
     state: MarketState, device_class: str, devices: tuple[naming.Named, ...]
 ) -> tuple[LeasedNode, ...]:
-    units: dict[str, int] = {one.node: 0 for one in devices}
+    weights: dict[str, int] = {one.node: 0 for one in devices}
     for one in devices:
-        if one.device.device_class != device_class:
-            continue
         size = UNITS["1"] if one.part is None else UNITS[one.part.profile]
-        units[one.node] += size
+        weights[one.node] += pools.weight(one.device, device_class) * size // UNITS["1"]
     return tuple(
-        pools.share(state.nodes[node], device_class, units[node]) for node in sorted(units)
+        pools.share(state.nodes[node], device_class, weights[node]) for node in sorted(weights)
     )
 
 
@@ -206,13 +230,14 @@ def _losers(
     asked: asks.Asks, *, stale: bool,
 ) -> None:  # fmt: skip
     """Orders that did not win rest, or end with the reason and the public price they met."""
-    free = {pool.name: pool.nodes for pool in instance.pools}
+    empty = {pool.name: Counters.of(pool) for pool in instance.pools}
+    bids = {bid.bid_id: bid for bid in instance.bids}
     for bid_id in sorted(entrants):
         order, reached = entrants[bid_id]
         if bid_id in result.awards:
             continue
         first = reached[0].alternative
-        room = any(_room(free[one.alternative.pool], one.alternative.shape) for one in reached)
+        room = any(empty[one.pool].fits(one.shape) for one in (way.alternative for way in reached))
         reason = Rejection.OUTBID if room else Rejection.NO_CAPACITY
         evidence: dict[str, int | str] = {
             "pool": first.pool,
@@ -220,26 +245,12 @@ def _losers(
             "price_micros_per_unit_slot": result.prices.get(first.pool, 0),
             "unit_slots": UNITS[first.shape] * first.slots,
         }
-        enough = [
-            ask * UNITS[way.shape] * way.slots
-            for way in (one.alternative for one in reached)
-            if (ask := asked.get(way.pool, {}).get(way.shape)) is not None
-        ]
-        if enough:
-            evidence["would_have_won_micros"] = min(enough)
+        enough = asks.would_have_won(bids[bid_id], instance, asked)
+        if enough is not None:
+            evidence["would_have_won_micros"] = enough
         if not _rests(order, turn.now_ms):
             final = Rejection.SUPPLY_STALE if stale else reason
             turn.close_order(order, "lost", final, evidence, window)
-
-
-def _room(nodes: tuple[int, ...], shape: str) -> bool:
-    """Whether the shape would fit if nobody else had bid."""
-    if shape in pools.MIG_SHAPES:
-        return any(nodes)
-    wanted = int(shape)
-    if wanted <= 8:
-        return any(free >= wanted for free in nodes)
-    return sum(free // 8 for free in nodes) >= wanted // 8
 
 
 def _publish(
@@ -255,9 +266,11 @@ def _publish(
     for outcome, source in issued.told:
         turn.tell(outcome, source)
     active = (row.lease for row in state.leases.values())
+    drifted = drift.after(market.declared, market.means, closed.pools)
     turn.put(
         market, window=closed.window, closed_at_ms=turn.now_ms, root=closed.root,
-        rules=market.declared, leased=floors.leased(market.declared, active),
+        rules=drifted.rules, means=drifted.means, switching_ms=market.binding_ms,
+        prices=market.prices | result.prices, leased=floors.leased(market.declared, active),
     )  # fmt: skip
 
 
@@ -279,7 +292,7 @@ def _round(
         revenue_micros=result.revenue_micros,
         pools={
             pool.name: PoolRound(
-                units_offered=7 * sum(pool.nodes), units_sold=sold.get(pool.name, 0),
+                units_offered=pool.units, units_sold=sold.get(pool.name, 0),
                 units_total=7 * sum(offered[pool.name].totals),
                 price_micros=result.prices.get(pool.name, 0),
                 reserve_micros=pool.reserve_micros, scarcity_permille=pool.scarcity_permille,
@@ -291,12 +304,12 @@ def _round(
         leases_active=len(active),
         units_leased=sum(_units(lease, device_class) for lease in active if lease.bind_by_ms),
         units_total=7 * sum(sum(pool.totals) for pool in counted), device_class=device_class,
+        bound_micros=asks.bound(instance, result), fell_back=result.fell_back,
     )  # fmt: skip
 
 
 def _units(lease: LeaseChanged, device_class: str) -> int:
-    counted = (one for one in lease.devices if one.device_class == device_class)
-    return sum(UNITS[device.profile or "1"] for device in counted)
+    return sum(one.units for one in lease.devices if one.device_class == device_class)
 
 
 def _sold(result: Result, instance: Instance) -> dict[str, int]:

@@ -5,6 +5,8 @@ Decides charges, releases of holds and refunds. Refuses a word out of sequence.
 
 from __future__ import annotations
 
+import msgspec
+
 from bidplane_streams.market import ledger
 from bidplane_streams.market.account_rows import HeldLease
 from bidplane_streams.market.account_turn import AccountTurn
@@ -49,6 +51,10 @@ def _order_settled(turn: AccountTurn, event: ledger_events.Settled) -> None:
     turn.journal.post("unhold", held, account, freed, reference, *owner)
     if event.cause == "won":
         lease = HeldLease(*owner, order.market, event.bid_id, event.charge_micros)
+        known = turn.state.leases.get(event.lease_id)
+        if known is not None:  # one term more: the end of it may give back what is left of each
+            paid = known.paid_micros + event.charge_micros
+            lease = msgspec.structs.replace(known, paid_micros=paid)
         turn.state.leases.put(event.lease_id, lease)
     elif event.cause == "declined":  # what the buyer might have held
         turn.state.leases.remove(ids.lease_id(order.market, event.bid_id))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bidplane_streams.market import leases, pools
+from bidplane_streams.market import addresses, leases
 from bidplane_streams.market.market_rows import Lease, Offer, Sale
 from bidplane_topics import ids, orders
 from bidplane_topics.leases import LeaseChanged
@@ -70,7 +70,8 @@ def _problem(turn: Turn, event: orders.OfferAccepted, row: Lease | None) -> Reje
         return Rejection.UNKNOWN_OFFER
     if not row.lease.bound_at_ms:
         return Rejection.LEASE_NOT_BOUND
-    if _left_ms(row.lease, turn.now_ms) <= 0:  # in its grace a lease has no time to sell
+    # In its grace a lease has no time to sell; and what others have won cannot be sold again.
+    if _left_ms(row.lease, turn.now_ms) <= 0 or turn.state.is_awaited(row.lease):
         return Rejection.LEASE_ENDED
     if turn.now_ms - market.alive_at_ms > market.rules.stale_after_ms:
         return Rejection.SUPPLY_STALE
@@ -79,7 +80,7 @@ def _problem(turn: Turn, event: orders.OfferAccepted, row: Lease | None) -> Reje
 
 def _left_ms(lease: LeaseChanged, now_ms: int) -> int:
     # Reports are applied before orders, so a lease may be bound "after" its acceptance.
-    return min(lease.duration_ms, lease.ends_at_ms - now_ms)
+    return lease.ends_at_ms - max(now_ms, lease.bound_at_ms)
 
 
 def _transfer(turn: Turn, event: orders.OfferAccepted, row: Lease) -> None:
@@ -89,24 +90,25 @@ def _transfer(turn: Turn, event: orders.OfferAccepted, row: Lease) -> None:
     assert market is not None
     assert ending is not None
     rules = market.rules
-    unused = leases.refund_micros(ending, turn.now_ms, rules.slot_ms, 0)
+    unused = leases.refund_micros(ending, turn.now_ms, rules.slot_ms, 0, row.earlier)
     kept = turn.keep(replace(row, offer=None), ending)
     turn.about(
         kept, "transferred", amount_micros=event.price_micros, offer_id=event.offer_id,
         evidence={"to": ids.agent_id(event.tenant, event.agent)},
     )  # fmt: skip
-    keys = [pools.leased_key(device) for device in ending.devices]
+    keys = addresses.held(ending.devices)
     # The same holder's pods may take as long to leave as a new holder's claims to stand.
     patience_ms = max(rules.pending_ms, rules.bind_deadline_ms)
     lease = replace(
         row.lease, lease_id=ids.lease_id(event.market, event.bid_id), bid_id=event.bid_id,
         tenant=event.tenant, agent=event.agent, state="pending", price_micros=unused,
-        epoch=1 + max(state.epoch_of(key) for key in keys),
+        epoch=1 + max(map(state.epoch_of, addresses.contested(ending.devices))),
         duration_ms=_left_ms(row.lease, turn.now_ms), awarded_at_ms=turn.now_ms, bind_by_ms=0,
-        bound_at_ms=0, ends_at_ms=0, grace_until_ms=0, bought_from=ending.lease_id,
+        bound_at_ms=0, ends_at_ms=0, grace_until_ms=0, term=0, renewed_by="",
+        bought_from=ending.lease_id,
         pending_until_ms=turn.now_ms + patience_ms,
     )  # fmt: skip
-    state.take(keys, lease)
+    state.take({key: state.uses[key].slots_of(ending.lease_id) for key in keys}, lease)
     sale = Sale(ending, row.source, event.price_micros, unused)
     bought = Lease(lease, event.source, waits_for=(ending.lease_id,), sale=sale)
     turn.about(

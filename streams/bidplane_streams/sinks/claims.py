@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bidplane_streams.sinks import (
@@ -26,6 +26,7 @@ from bidplane_streams.sinks import (
     names,
     patience,
     records,
+    standing,
     worker,
 )
 from bidplane_topics import leases, markets, registry, reports
@@ -51,6 +52,7 @@ class ClaimsSink:
         wake: asyncio.Event,
         *,
         ensure: bool = True,
+        classes: Mapping[str, str] | None = None,
         lost_after_ms: int = LOST_AFTER_MS,
         clock: worker.Clock = worker.now_ms,
     ) -> None:
@@ -58,6 +60,7 @@ class ClaimsSink:
         self._api = api
         self._market = market
         self._ensure = ensure
+        self._classes = dict(classes or {})
         self._lost_after_ms = lost_after_ms
         self._clock = clock
         self._writer = records.Writer(bootstrap)
@@ -65,7 +68,13 @@ class ClaimsSink:
             bootstrap, registry.LEASES, self._lease_key, wake, lambda lease: lease.state != "ended"
         )
         self._markets: records.Table[Any] = records.Table(
-            bootstrap, registry.MARKETS, lambda event: event.market, wake
+            bootstrap, registry.MARKETS, records.market_or_node, wake
+        )
+        self._standing = standing.Standing(bootstrap, market, self._markets, wake)
+        self._tables: tuple[records.Table[Any], ...] = (
+            self._leases,
+            self._markets,
+            *self._standing.tables,
         )
         self._claims = mirror.Mirror(api, kube.CLAIMS, wake)
         self._anchors = mirror.Mirror(api, kube.DEVICE_LEASES, wake)
@@ -81,18 +90,24 @@ class ClaimsSink:
         self._ending_since: dict[str, float] = {}
 
     def _lease_key(self, lease: leases.LeaseChanged) -> str | None:
-        return lease.lease_id if lease.market == self._market else None
+        # What is leased on standing claims needs none of its own.
+        ours = lease.market == self._market and not lease.standing
+        return lease.lease_id if ours else None
+
+    @property
+    def _parts(self) -> list[records.Table[Any] | mirror.Mirror]:
+        return [*self._tables, *self._mirrors]
 
     async def run(self) -> None:
         """Set the host cluster up, then keep mirrors and tables true."""
         if self._ensure:
             await patience.until_answered(self._api.where, self._set_up)
         async with asyncio.TaskGroup() as group:
-            for one in (self._leases, self._markets, *self._mirrors):
-                group.create_task(one.run())
+            for part in self._parts:
+                group.create_task(part.run())
 
     async def _set_up(self) -> None:
-        await hostsetup.ensure(self._api)
+        await hostsetup.ensure(self._api, self._classes)
 
     async def close(self) -> None:
         """Close connections."""
@@ -101,29 +116,44 @@ class ClaimsSink:
 
     def doubt(self) -> None:
         """Read leases and objects again before anything is planned."""
-        for one in (self._leases, self._markets, *self._mirrors):
-            one.doubt()
+        for part in self._parts:
+            part.doubt()
 
     def observe(self) -> claims_plan.Observed | None:
         """What is true now; None until leases are read to their end and all mirrors are whole."""
-        tables = self._leases.fresh and self._markets.fresh
-        if not tables or any(not one.synced or one.broken for one in self._mirrors):
+        unread = any(not one.fresh for one in self._tables)
+        if unread or any(not one.synced or one.broken for one in self._mirrors):
             return None
         self._note_missing_nodes()
         return claims_plan.Observed(
             market=self._market,
             partition=self._partition(),
-            leases={
-                key: claims_plan.Desired(row.event, row.partition)
-                for key, row in self._leases.rows.items()
-            },
-            held=claims_seen.held(self._market, self._claims, self._pods, self._anchors),
+            leases=self._desired(),
+            held=self._held(),
+            leased=self._standing.leased(),
             taken=claims_seen.taken(self._market, self._claims.objects.values()),
             hardware=self._hardware(),
             missing_since_ms=self._missing_since_ms,
             lost_after_ms=self._lost_after_ms,
             said=self._said,
         )
+
+    def _desired(self) -> dict[str, claims_plan.Desired]:
+        partition = self._partition()
+        wanted = self._standing.wanted()
+        standing = {key: claims_plan.Desired(one, partition) for key, one in wanted.items()}
+        return standing | {
+            key: claims_plan.Desired(row.event, row.partition)
+            for key, row in self._leases.rows.items()
+        }
+
+    def _held(self) -> dict[str, claims_plan.Held]:
+        found = claims_seen.held(self._market, self._claims, self._pods, self._anchors)
+        spare = {name for name in found if name.startswith(standing.PREFIX)}
+        spare -= self._standing.wanted().keys()
+        for name in spare - self._standing.dropped(spare):
+            del found[name]
+        return found
 
     def _hardware(self) -> hardware.Hardware:
         # Thousands of devices that hardly ever change: read again only when a slice did.
@@ -330,6 +360,7 @@ class ClaimsSink:
 
     def _note_missing_nodes(self) -> None:
         used = {one.node for row in self._leases.rows.values() for one in row.event.devices}
+        used |= self._standing.leased().keys()
         now_ms = self._clock()
         missing: dict[str, int] = {}
         for node in used:

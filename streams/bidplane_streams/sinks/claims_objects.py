@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import uuid
 from typing import Any
 
 from bidplane_streams.sinks import names
@@ -115,6 +116,8 @@ def _request(number: int, device: LeasedDevice) -> Object:
         driver, uuid = json.dumps(device.driver), json.dumps(device.uuid)
         expression = f"device.driver == {driver} && device.attributes[{driver}].uuid == {uuid}"
         exactly["selectors"] = [{"cel": {"expression": expression}}]
+    if device.share is not None and device.share.consumes:
+        exactly["capacity"] = {"requests": dict(device.share.consumes)}
     return {"name": names.request(number), "exactly": exactly}
 
 
@@ -126,15 +129,29 @@ def device_class(device: LeasedDevice) -> str:
 
 def results(lease: LeaseChanged, node: LeasedNode) -> list[Object]:
     """The devices of the allocation, request by request."""
-    return [
-        {
+    found = []
+    for number, device in enumerate(names.devices(lease, node.node)):
+        one: Object = {
             "request": names.request(number),
             "driver": device.driver,
             "pool": device.pool,
             "device": device.name,
         }
-        for number, device in enumerate(names.devices(lease, node.node))
-    ]
+        if device.share is not None:
+            one |= {"shareID": share_id(device), "consumedCapacity": dict(device.share.consumes)}
+        found.append(one)
+    return found
+
+
+def share_id(device: LeasedDevice) -> str:
+    """What tells a share's allocation from the others on its device; empty for a whole device.
+
+    It follows from the share, so the same share can never stand twice.
+    """
+    if device.share is None:
+        return ""
+    words = (device.driver, device.pool, device.name, str(device.share.index))
+    return str(uuid.UUID(ids.digest("share", *words)[:32], version=4))
 
 
 def status(lease: LeaseChanged, node: LeasedNode, anchor_uid: str, at_ms: int) -> Object:
@@ -179,11 +196,20 @@ def allocated(found: Object) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def allocated_shares(found: Object) -> list[str]:
+    """The shareID of each device of an allocation; empty where a device is allocated whole."""
+    allocation = (found.get("status") or {}).get("allocation") or {}
+    results = (allocation.get("devices") or {}).get("results") or ()
+    return [str(one.get("shareID") or "") for one in results]
+
+
 def stands(found: Object | None, lease: LeaseChanged, node: LeasedNode) -> bool:
     """Whether the claim is allocated to the lease's devices, anchored, and of the lease's epoch."""
     if found is None or names.annotation(found, names.EPOCH) != str(lease.epoch):
         return False
-    wanted = [tuple(one.values()) for one in results(lease, node)]
+    devices = names.devices(lease, node.node)
+    wanted = [tuple(one.values())[:4] for one in results(lease, node)]
     reserved = (found.get("status") or {}).get("reservedFor") or ()
     anchored = any(one.get("resource") == "deviceleases" for one in reserved)
-    return anchored and allocated(found) == wanted
+    shares = [share_id(device) for device in devices]
+    return anchored and allocated(found) == wanted and allocated_shares(found) == shares

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from bidplane_streams.sinks import claims_objects, hardware, names
 from bidplane_topics import reports
 from bidplane_topics.event import Event
-from bidplane_topics.leases import LeaseChanged
+from bidplane_topics.leases import LeaseChanged, LeasedDevice
 
 Object = dict[str, Any]
 Key = tuple[str, str]
@@ -52,7 +52,10 @@ class Said(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Observed:
-    """Everything a plan reads. ``missing_since_ms`` holds nodes that are gone or not ready."""
+    """Everything a plan reads. ``missing_since_ms`` holds nodes that are gone or not ready.
+
+    ``leased`` are the nodes with leases on standing claims, and their market's partition.
+    """
 
     market: str
     partition: int
@@ -63,6 +66,7 @@ class Observed:
     missing_since_ms: Mapping[str, int]
     lost_after_ms: int
     said: Mapping[str, Said]
+    leased: Mapping[str, int] = dataclasses.field(default_factory=dict)
     sink: str = "claims"
 
 
@@ -217,7 +221,7 @@ def _obstacle(seen: Observed, lease: LeaseChanged) -> str | None:
     for device in lease.devices:
         address = (device.driver, device.pool, device.name)
         place = f"{device.name} of {device.node}"
-        holder, ours = seen.taken.get(address, (lease.lease_id, True))
+        holder, ours = _holder(seen, device, lease.lease_id)
         if holder == lease.lease_id:
             taken = False
         elif ours:
@@ -231,10 +235,22 @@ def _obstacle(seen: Observed, lease: LeaseChanged) -> str | None:
             return f"{place} is in no ResourceSlice"
         elif device.uuid and slot.uuid and slot.uuid != device.uuid:
             return f"{place} is another device now: {slot.uuid}"
+        elif slot.shared != (device.share is not None):
+            return f"{place} is {'' if slot.shared else 'no longer '}open to several claims"
         elif slot.taint:
             return f"{place} is tainted: {slot.taint}"
         wait = wait or taken
     return "" if wait else None
+
+
+def _holder(seen: Observed, device: LeasedDevice, lease_id: str) -> tuple[str, bool]:
+    """Who is in the way on a device: of a share its own place or the whole, else any of both."""
+    share = claims_objects.share_id(device)
+    for name in (device.name, f"{device.name}/{share}"):
+        found = seen.taken.get((device.driver, device.pool, name))
+        if found is not None and found[0] != lease_id:
+            return found
+    return lease_id, True
 
 
 def _alive(seen: Observed, now_ms: int) -> Iterator[Action]:
@@ -247,10 +263,11 @@ def _alive(seen: Observed, now_ms: int) -> Iterator[Action]:
 def _lost_nodes(seen: Observed, now_ms: int) -> Iterator[Action]:
     if not seen.missing_since_ms:
         return
-    holders = {
+    holders = dict(seen.leased) | {
         device.node: desired.partition
         for desired in seen.leases.values()
-        if desired.event.state not in {"ending", "ended"}
+        # A standing claim has no agent to be told.
+        if desired.event.state not in {"ending", "ended"} and desired.event.tenant
         for device in desired.event.devices
     }
     for node, partition in holders.items():

@@ -77,12 +77,21 @@ def held(
 
 
 def taken(market: str, claims: Any) -> Mapping[hardware.Address, tuple[str, bool]]:
-    """Who holds each allocated device: (lease, True) for our claims, (claim, False) for others'."""
+    """Who holds each allocated device: (lease, True) for our claims, (claim, False) for others'.
+
+    A share of ours stands under the device's name with its id, and as a mark under the name with a
+    slash; another's share makes the whole device another's.
+    """
     found: dict[hardware.Address, tuple[str, bool]] = {}
     for claim in claims:
         ours = claims_objects.is_ours(claim, market)
         meta = claim["metadata"]
         holder = names.lease_of(claim) if ours else f"{meta['namespace']}/{meta['name']}"
-        for _, driver, pool, device in claims_objects.allocated(claim):
-            found[(driver, pool, device)] = (holder, ours)
+        results = zip(
+            claims_objects.allocated(claim), claims_objects.allocated_shares(claim), strict=True
+        )
+        for (_, driver, pool, device), share in results:
+            if share and ours:
+                found[(driver, pool, f"{device}/{share}")] = (holder, ours)
+            found[(driver, pool, f"{device}/" if share and ours else device)] = (holder, ours)
     return found

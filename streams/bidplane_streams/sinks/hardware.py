@@ -14,10 +14,14 @@ HARMFUL: Final = ("NoSchedule", "NoExecute")
 
 
 class Slot(NamedTuple):
-    """A device as a slice lists it: its identity, and the taint that forbids its use, if any."""
+    """A device as a slice lists it: its identity, and the taint that forbids its use, if any.
+
+    ``shared``: several claims may hold it at once.
+    """
 
     uuid: str
     taint: str
+    shared: bool = False
 
 
 class Hardware(NamedTuple):
@@ -79,4 +83,5 @@ def taint(device: dict[str, Any]) -> str:
 
 
 def _slot(driver: str, device: dict[str, Any]) -> Slot:
-    return Slot(uuid(driver, device), taint(device))
+    shared = bool(device.get("allowMultipleAllocations"))
+    return Slot(uuid(driver, device), taint(device), shared)

@@ -189,9 +189,18 @@ def requests(
             leased = _leased(place, driver, pool, device)
             if not leased:
                 return Unsupported((f"device {device} of {pool} is not part of this lease",))
-            if leased not in found[container]:
-                found[container].append(leased)
+            for one in (leased, *_companions(place, leased)):
+                if one not in found[container]:
+                    found[container].append(one)
     return found
+
+
+def _companions(place: Place, request: str) -> list[str]:
+    """What comes along with a device of a bundle: a container that gets it gets these too."""
+    devices = names.devices(place.lease, place.host.node)
+    by_request = {names.request(index): device for index, device in enumerate(devices)}
+    name = by_request[request].name
+    return [one for one, device in by_request.items() if device.companion_of == name]
 
 
 def _wants(pod: Object) -> list[tuple[str, str, str]]:
@@ -239,12 +248,14 @@ def limits(
     pod: Object, place: Place, devices: Mapping[str, list[str]]
 ) -> dict[str, dict[str, int]]:
     """Per container, milli-CPUs and bytes: as asked, else in proportion to the devices it uses."""
-    whole = max(1, len(names.devices(place.lease, place.host.node)))
+    leased = names.devices(place.lease, place.host.node)
+    counted = {names.request(at) for at, one in enumerate(leased) if not one.companion_of}
+    whole = max(1, len(counted))
     share = _share(place.host)
     found = {}
     for container in pod["spec"]["containers"]:
         asked = container.get("resources") or {}
-        part = len(devices[container["name"]])
+        part = len(counted.intersection(devices[container["name"]]))
         found[container["name"]] = {
             name: _asked(asked, name) or max(LEAST[name], share[name] * part // whole)
             for name in RESOURCES

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
-from bidplane_streams.sinks import errors, kube, names
+from bidplane_streams.sinks import device_classes, errors, kube, names
+from bidplane_streams.sinks.device_classes import Sold
 
 Object = dict[str, Any]
 
@@ -20,14 +22,17 @@ CLAIM: Final = "bidplane-claim"
 TEMPLATE: Final = "bidplane-claim-template"
 
 
-async def ensure(api: kube.Kube) -> None:
-    """Create or correct everything; the same objects however often it runs."""
-    user = await whoami(api)
+async def ensure(api: kube.Kube, further: Mapping[str, str]) -> None:
+    """Create or correct everything; the same objects however often it runs.
+
+    ``further``: classes that the operator sells besides, by driver.
+    """
+    user, sold = await whoami(api), device_classes.sold(further)
     await api.apply(kube.CRDS, device_lease_kind())
-    for name in names.HOST_CLASSES:
+    for one in sold.objects:
         with contextlib.suppress(errors.Conflict):
-            await api.create(kube.CLASSES, device_class(name))
-    for policy in policies(user):
+            await api.create(kube.CLASSES, one)
+    for policy in policies(user, sold):
         await api.apply(kube.POLICIES, policy)
         await api.apply(kube.POLICY_BINDINGS, binding(policy["metadata"]["name"]))
 
@@ -74,27 +79,12 @@ def device_lease_kind() -> Object:
     }
 
 
-def device_class(name: str) -> Object:
-    """A class by which a lease's claims name their devices."""
-    driver = names.NIC_CLASS if name == names.NIC_CLASS else names.GPU_DRIVER
-    expression = f'device.driver == "{driver}"'
-    if driver == names.GPU_DRIVER:
-        kind = "mig" if name == names.MIG_CLASS else "gpu"
-        expression += f' && device.attributes["{driver}"].type == "{kind}"'
-    return {
-        "apiVersion": "resource.k8s.io/v1",
-        "kind": "DeviceClass",
-        "metadata": {"name": name},
-        "spec": {"selectors": [{"cel": {"expression": expression}}]},
-    }
-
-
-def policies(user: str) -> list[Object]:
+def policies(user: str, sold: Sold) -> list[Object]:
     """The admission policies under which only ``user`` deals in the market's devices."""
     return [
-        _allocate_policy(user),
-        _class_policy(CLAIM, "resourceclaims", "object.spec", user),
-        _class_policy(TEMPLATE, "resourceclaimtemplates", "object.spec.spec", user),
+        _allocate_policy(user, sold),
+        _class_policy(CLAIM, "resourceclaims", "object.spec", user, sold),
+        _class_policy(TEMPLATE, "resourceclaimtemplates", "object.spec.spec", user, sold),
     ]
 
 
@@ -108,12 +98,13 @@ def binding(policy: str) -> Object:
     }
 
 
-def _allocate_policy(user: str) -> Object:
-    drivers = json.dumps(list(names.DRIVERS))
+def _allocate_policy(user: str, sold: Sold) -> Object:
+    drivers = json.dumps(list(sold.drivers))
     variables = []
     for word, thing in (("before", "oldObject"), ("after", "object")):
         results = f"{thing}.?status.?allocation.?devices.?results.orValue([])"
         one = 'r.request + "/" + r.driver + "/" + r.pool + "/" + r.device'
+        one += ' + "/" + string(r.?shareID.orValue(""))'
         variables.append(
             {
                 "name": word,
@@ -141,8 +132,8 @@ def _allocate_policy(user: str) -> Object:
     )
 
 
-def _class_policy(name: str, plural: str, spec: str, user: str) -> Object:
-    classes = json.dumps(list(names.HOST_CLASSES))
+def _class_policy(name: str, plural: str, spec: str, user: str, sold: Sold) -> Object:
+    classes = json.dumps(list(sold.classes))
     asks = (
         f"{spec}.?devices.?requests.orValue([]).exists(r,"
         f' r.?exactly.?deviceClassName.orValue("") in {classes}'

@@ -34,7 +34,8 @@ GPU_DRIVER: Final = "gpu.nvidia.com"
 GPU_CLASS: Final = "gpu.nvidia.com"
 MIG_CLASS: Final = "mig.nvidia.com"
 NIC_CLASS: Final = "nic.bidplane.io"
-HOST_CLASSES: Final = (GPU_CLASS, MIG_CLASS, NIC_CLASS)
+# Shares of a device are claimed by a class of their own.
+SHARED: Final = "shared."
 DRIVERS: Final = (GPU_DRIVER, "nic.bidplane.io")
 
 _LONGEST: Final = 63

@@ -71,7 +71,9 @@ class NodesSink:
         self._creating: dict[str, nodes_plan.Object] = {}
 
     def _lease_key(self, lease: leases.LeaseChanged) -> str | None:
-        return lease.lease_id if lease.market == self._market else None
+        # A lease on standing claims is served by whoever holds those, not by pods of its agent.
+        ours = lease.market == self._market and not lease.standing
+        return lease.lease_id if ours else None
 
     async def run(self) -> None:
         """Keep tables and mirrors true, and follow clusters as they come and go."""
@@ -199,6 +201,8 @@ class NodesSink:
         found = await api.patch(kube.NODES, name, changed)
         cluster = self._clusters[action.owner]
         cluster.learn("nodes", found)
+        for one in vnodes.further_classes(place.lease, place.host):
+            await api.apply(kube.CLASSES, one)
         for one in vnodes.slices(place.lease, place.number, place.host):
             cluster.learn("slices", await api.apply(kube.SLICES, one))
         await self._beat(action.owner, name)

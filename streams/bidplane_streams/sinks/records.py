@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from bidplane_streams.sinks import errors, patience
-from bidplane_topics import codec, registry
+from bidplane_topics import codec, markets, registry
 from bidplane_topics.errors import MalformedRecord
 from bidplane_topics.event import Event
 
@@ -37,10 +37,18 @@ RETRY_MOST_S: Final = 5.0
 
 
 class Row(NamedTuple, Generic[V]):
-    """An event of a table, and the partition it lay on."""
+    """An event of a table, and where it lay."""
 
     event: V
     partition: int
+    offset: int = -1
+
+
+def market_or_node(event: Any) -> str:
+    """The key of a record of the markets topic in a table; no market is called like a node."""
+    if isinstance(event, markets.NodeAssigned):
+        return f"node/{event.node}"
+    return str(event.market)
 
 
 def hush() -> None:
@@ -184,7 +192,7 @@ class Table(Generic[V]):
             self.rows.pop(key, None)
             self._record_keys.pop(place, None)
         else:
-            self.rows[key] = Row(event, partition)
+            self.rows[key] = Row(event, partition, record.offset)
             self._record_keys[place] = key
 
 

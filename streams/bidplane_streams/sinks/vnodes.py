@@ -29,11 +29,28 @@ def classes() -> list[Object]:
         _class(names.GPU_CLASS, f'{kind}"gpu"', "nvidia.com/gpu"),
         _class(names.MIG_CLASS, f'{kind}"mig"', ""),
         _class(names.NIC_CLASS, f'device.driver == "{names.NIC_CLASS}"', ""),
+        _class(names.SHARED + names.GPU_CLASS, f'{kind}"shared"', "nvidia.com/gpu.shared"),
     ]
     for profile in PROFILES:
         expression = f'{kind}"mig" && device.attributes["{driver}"].profile == "{profile}"'
         found.append(_class(f"mig-{profile}.nvidia.com", expression, f"nvidia.com/mig-{profile}"))
     return found
+
+
+def further_classes(lease: LeaseChanged, host: LeasedNode) -> list[Object]:
+    """The classes of a lease's devices that its agent's cluster has not had from the start."""
+    known = {one["metadata"]["name"] for one in classes()}
+    found = {device.device_class: device for device in names.devices(lease, host.node)}
+    return [
+        _class(
+            name,
+            f'device.driver == "{one.driver}" && '
+            f'device.attributes["{one.driver}"].type == "{_kind(one)}"',
+            "",
+        )
+        for name, one in sorted(found.items())
+        if name not in known
+    ]
 
 
 def _class(name: str, expression: str, extended: str) -> Object:
@@ -175,13 +192,24 @@ def slices(lease: LeaseChanged, number: int, host: LeasedNode) -> list[Object]:
 
 
 def _device(index: int, device: LeasedDevice) -> Object:
-    kind = "mig" if device.profile else "gpu" if device.driver == names.GPU_DRIVER else "nic"
-    attributes = {"type": {"string": kind}, "hostDevice": {"string": device.name}}
+    attributes = {"type": {"string": _kind(device)}, "hostDevice": {"string": device.name}}
     if device.uuid:
         attributes["uuid"] = {"string": device.uuid}
     if device.profile:
-        attributes["profile"] = {"string": device.profile}
+        attributes["profile"] = {"string": device.profile.partition(".")[0]}
+    if device.share is not None:
+        attributes["isolation"] = {"string": device.share.isolation[:64]}
     return {"name": names.request(index), "attributes": attributes}
+
+
+def _kind(device: LeasedDevice) -> str:
+    if device.share is not None:
+        return "shared"
+    if device.profile:
+        return "mig"
+    if device.driver == names.GPU_DRIVER:
+        return "gpu"
+    return "nic" if device.device_class == names.NIC_CLASS else "device"
 
 
 def slice_stands(found: Object | None, wanted: Object) -> bool:

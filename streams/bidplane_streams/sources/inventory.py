@@ -1,39 +1,31 @@
 """The inventory source: what ResourceSlices and Nodes say becomes the market's supply.
 
-Decides which devices may be sold: those of ready, schedulable nodes, in complete slice generations,
-without a harmful taint and without a foreign allocation. Refuses to know leases. Level-triggered:
-it reads what was published before, and publishes only differences, so a restart makes no noise.
-Pure.
+Decides which nodes are sold from: ready, schedulable ones, with complete slice generations. What of
+their devices is sold, and how, is ``sellable``'s. Refuses to know leases. Level-triggered: it reads
+what was published before, and publishes only differences, so a restart makes no noise. Pure.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from bidplane_streams import quantities
-from bidplane_topics.supply import Device, NodeOffered, NodeWithdrawn, Partition, Profile
+from bidplane_streams.sources import sellable
+from bidplane_streams.sources.sellable import Address, Choice, Listed, Object
+from bidplane_topics.supply import Device, NodeOffered, NodeWithdrawn
 
-Object = dict[str, Any]
 Supply = NodeOffered | NodeWithdrawn
-Address = tuple[str, str, str]
 
-RACK: Final = "bidplane.io/rack"
-GPU_CLASS: Final = "gpu.nvidia.com"
-NIC_CLASS: Final = "nic.bidplane.io"
-# Memory slices of a plain partition.
-PROFILES: Final[dict[Profile, int]] = {"1g": 1, "2g": 2, "3g": 4, "4g": 4}
-PLAIN: Final[dict[str, Profile]] = {profile: profile for profile in PROFILES}
 HARMFUL: Final = ("NoSchedule", "NoExecute")
-KEPT: Final = ("productName", "memory", "architecture", "pcieRoot", "numaNode", "model", "domain")
-
-_DIGITS: Final = re.compile(r"(\d+)")
+PLAIN: Final = Choice()
+_FINEST: Final = 1_000_000
 
 
 def offers(
-    market: str, nodes: Iterable[Object], slices: Iterable[Object], foreign: frozenset[Address]
-) -> dict[str, Supply]:
+    market: str, nodes: Iterable[Object], slices: Iterable[Object], foreign: frozenset[Address],
+    choice: Choice = PLAIN,
+) -> dict[str, Supply]:  # fmt: skip
     """What may be sold now, by node, from projected nodes and slices (``project_*``).
 
     ``foreign`` holds (driver, pool, name) of devices that somebody else has allocated.
@@ -42,7 +34,8 @@ def offers(
     for one in slices:
         by_node.setdefault(one["node"], []).append(one)
     return {
-        node["name"]: _offer(market, node, by_node.get(node["name"], []), foreign) for node in nodes
+        node["name"]: _offer(market, node, by_node.get(node["name"], []), foreign, choice)
+        for node in nodes
     }
 
 
@@ -108,8 +101,21 @@ def _facts(driver: str, device: Object) -> Object:
         "driver": driver,
         "attributes": attributes,
         "slices": _memory_slices(device),
+        "counters": bool(device.get("consumesCounters")),
+        "multiple": bool(device.get("allowMultipleAllocations")),
+        "capacity": {name: _shared(one) for name, one in (device.get("capacity") or {}).items()},
         "tainted": any(one.get("effect") in HARMFUL for one in device.get("taints") or ()),
     }
+
+
+def _shared(capacity: Object) -> tuple[str, int]:
+    """What a request takes that does not say how much, and how often that fits.
+
+    Without a default it is all: a request that names no amount takes the whole capacity.
+    """
+    default = str((capacity.get("requestPolicy") or {}).get("default") or capacity["value"])
+    each = quantities.number(default, _FINEST)
+    return default, quantities.number(capacity["value"], _FINEST) // each if each else 0
 
 
 def _memory_slices(device: Object) -> list[int]:
@@ -122,16 +128,22 @@ def _memory_slices(device: Object) -> list[int]:
     return sorted(found)
 
 
-def _offer(market: str, node: Object, slices: list[Object], foreign: frozenset[Address]) -> Supply:
+def _offer(
+    market: str, node: Object, slices: list[Object], foreign: frozenset[Address], choice: Choice
+) -> Supply:
     obstacle = _obstacle(node)
     devices = [] if obstacle else _current(slices)
     if devices is None:
         obstacle = "its slices are incomplete"
+    elif len(devices) != len({(pool, one["driver"], one["name"]) for pool, one in devices}):
+        obstacle = "its slices list a device twice"
     elif not obstacle:
-        found = _devices(node, devices, foreign)
+        found = sellable.devices(node["labels"], devices, foreign, choice)
         if found:
             return _offered(market, node, found)
         obstacle = "it has no free device"
+        if choice.companion:
+            obstacle += f", or none beside a {choice.companion} on its PCIe root"
     return NodeWithdrawn(market=market, node=node["name"], reason=obstacle)
 
 
@@ -155,7 +167,7 @@ def _offered(market: str, node: Object, devices: list[Device]) -> NodeOffered:
     )
 
 
-def _current(slices: list[Object]) -> list[tuple[str, Object]] | None:
+def _current(slices: list[Object]) -> list[Listed] | None:
     """(pool, device) of every pool's newest generation; None where one is incomplete."""
     pools: dict[tuple[str, str], list[Object]] = {}
     for one in slices:
@@ -168,63 +180,3 @@ def _current(slices: list[Object]) -> list[tuple[str, Object]] | None:
             return None
         devices += [(pool, device) for one in chosen for device in one["devices"]]
     return devices
-
-
-def _devices(
-    node: Object, found: list[tuple[str, Object]], foreign: frozenset[Address]
-) -> list[Device]:
-    parts: dict[str, list[tuple[str, Object]]] = {}
-    for pool, one in found:
-        if one["attributes"].get("type") == "mig":
-            parent = str(one["attributes"].get("parentUUID", ""))
-            parts.setdefault(parent, []).append((pool, one))
-    devices = []
-    for pool, one in found:
-        if one["attributes"].get("type") == "mig" or one["tainted"]:
-            continue
-        mine = parts.get(str(one["attributes"].get("uuid", "")), [])
-        # Somebody else's slice makes the whole device theirs: it shares its counters.
-        together = [(pool, one), *mine]
-        if any((d["driver"], p, d["name"]) in foreign for p, d in together):
-            continue
-        devices.append(_device(node, pool, one, [part for _, part in mine]))
-    return sorted(devices, key=lambda device: (device.driver, natural(device.name)))
-
-
-def _device(node: Object, pool: str, one: Object, parts: list[Object]) -> Device:
-    facts = dict(one["attributes"])
-    if RACK in node["labels"]:
-        facts["domain"] = node["labels"][RACK]
-    is_gpu = facts.get("type") == "gpu" or one["driver"] == GPU_CLASS
-    return Device(
-        name=one["name"],
-        driver=one["driver"],
-        pool=pool,
-        uuid=str(facts.get("uuid", "")),
-        device_class=GPU_CLASS if is_gpu else NIC_CLASS,
-        attributes={name: facts[name] for name in KEPT if name in facts},
-        partitions=_partitions(parts),
-    )
-
-
-def _partitions(parts: list[Object]) -> tuple[Partition, ...]:
-    """The plain partitions; variants with extra memory or media engines are not sold."""
-    found: dict[tuple[Profile, int], Partition] = {}
-    for one in sorted(parts, key=lambda part: natural(part["name"])):
-        facts, slices = one["attributes"], one["slices"]
-        profile = PLAIN.get(str(facts.get("profile", "")).partition(".")[0])
-        odd = "+" in str(facts.get("profile", "")) or one["tainted"]
-        if odd or profile is None or (slices and len(slices) != PROFILES[profile]):
-            continue
-        start = facts.get("placementStart", slices[0] if slices else None)
-        if isinstance(start, int) and facts.get("uuid"):
-            found.setdefault(
-                (profile, start),
-                Partition(name=one["name"], uuid=str(facts["uuid"]), profile=profile, start=start),
-            )
-    return tuple(found[key] for key in sorted(found))
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """Sort key under which gpu-2 comes before gpu-10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in _DIGITS.split(name)]

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from bidplane_streams.sources import inventory
+from bidplane_streams.sources import assignments, inventory, sellable
 from bidplane_topics.supply import NodeOffered, NodeWithdrawn
 
 Object = dict[str, Any]
@@ -62,6 +62,17 @@ class Table(Protocol):
         ...
 
 
+class Rivals(Protocol):
+    """What is known of all markets, for nodes that an operator assigned to one of them."""
+
+    handover: assignments.Handover
+    tables: Sequence[Table]
+
+    def known(self) -> assignments.Known:
+        """What the tables say."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Observed:
     """What is offered now, what was published, and the market's partition."""
@@ -86,8 +97,10 @@ class Publish:
 
 
 Send = Callable[[int, str, inventory.Supply], Awaitable[None]]
-Foreign = Callable[[Iterable[Object]], frozenset[inventory.Address]]
+Foreign = Callable[[Iterable[Object]], frozenset[sellable.Address]]
 PartitionOf = Callable[[], int]
+# Says which offers are held by standing claims.
+Hold = Callable[[dict[str, inventory.Supply]], dict[str, inventory.Supply]]
 
 
 @dataclasses.dataclass(slots=True)
@@ -99,6 +112,8 @@ class Wires:
     claims: Mirror
     supply: Table
     markets: Table
+    rivals: Rivals
+    hold: Hold
     send: Send
     foreign: Foreign
     partition_of: PartitionOf
@@ -110,8 +125,13 @@ class InventorySource:
 
     name = "inventory"
 
-    def __init__(self, market: str, wires: Wires, selector: Selector | None = None) -> None:
-        """Talks to nobody yet."""
+    def __init__(
+        self, market: str, wires: Wires, selector: Selector | None = None,
+        choice: sellable.Choice = inventory.PLAIN, *, only_assigned: bool = False,
+    ) -> None:  # fmt: skip
+        """Talks to nobody yet. ``only_assigned``: an operator chooses nodes, not labels."""
+        self._only_assigned = only_assigned
+        self._choice = choice
         self._market = market
         self._wires = wires
         self._selector = dict(selector or {})
@@ -120,7 +140,8 @@ class InventorySource:
     @property
     def _parts(self) -> Sequence[Mirror | Table]:
         wires = self._wires
-        return (wires.nodes, wires.slices, wires.claims, wires.supply, wires.markets)
+        own = (wires.nodes, wires.slices, wires.claims, wires.supply, wires.markets)
+        return (*own, *wires.rivals.tables)
 
     async def run(self) -> None:
         """Keep mirrors and tables true until cancelled."""
@@ -143,16 +164,23 @@ class InventorySource:
         wires = self._wires
         mirrors = (wires.nodes, wires.slices, wires.claims)
         partition = wires.partition_of()
-        tables = wires.supply.fresh and wires.markets.fresh
-        if not tables or partition < 0 or any(not one.synced or one.broken for one in mirrors):
+        tables = (wires.supply, wires.markets, *wires.rivals.tables)
+        unread = any(not one.fresh for one in tables)
+        if unread or partition < 0 or any(not one.synced or one.broken for one in mirrors):
             return None
-        nodes = [node for node in wires.nodes.objects.values() if self._selects(node)]
+        handover, known = wires.rivals.handover, wires.rivals.known()
+        nodes = [
+            node for node in wires.nodes.objects.values()
+            if self._selects(node) or handover.selects(known, node["name"])
+        ]  # fmt: skip
         now = inventory.offers(
             self._market,
             nodes,
             wires.slices.objects.values(),
             wires.foreign(wires.claims.objects.values()),
+            self._choice,
         )
+        now = wires.hold(handover.settle(known, now))
         before = {node: row.event for node, row in wires.supply.rows.items()}
         return Observed(self._market, partition, now, before | self._sent)
 
@@ -168,4 +196,6 @@ class InventorySource:
         self._sent[action.event.node] = action.event
 
     def _selects(self, node: Object) -> bool:
-        return all(node["labels"].get(name) == value for name, value in self._selector.items())
+        labels = node["labels"]
+        mine = all(labels.get(name) == value for name, value in self._selector.items())
+        return mine and not self._only_assigned

@@ -20,6 +20,9 @@ from bidplane_loadtest.simulator.policies.market import MARKETS, MarketPolicy
 from bidplane_loadtest.simulator.policies.priority import Priority
 from bidplane_loadtest.simulator.work import Scenario
 
+# The class weight that puts latency-sensitive work first whatever it is worth.
+URGENT: Final = 100
+
 Make = Callable[[Scenario], Policy]
 
 
@@ -44,7 +47,8 @@ def _market(rule: str) -> Make:
 
 
 POLICIES: Final[dict[str, Make]] = {
-    "fifo": lambda scene: Fifo(Cluster(scene.nodes)),
+    "fifo": lambda scene: Fifo(Cluster(scene.nodes), packing.by_arrival),
+    "value-queue": lambda scene: Fifo(Cluster(scene.nodes), packing.by_density),
     "easy": lambda scene: Easy(Cluster(scene.nodes)),
     "drf": lambda scene: DominantShare(Cluster(scene.nodes)),
     "priority": lambda scene: Priority(Cluster(scene.nodes)),
@@ -53,4 +57,5 @@ POLICIES: Final[dict[str, Make]] = {
     "value-fifo": _value_fifo,
     **{name: _market(rule) for name, rule in MARKETS.items()},
     "market-floors": lambda scene: MarketPolicy(scene, "greedy", floors=True),
+    "market-urgent": lambda scene: MarketPolicy(scene, "greedy", urgent=URGENT),
 }

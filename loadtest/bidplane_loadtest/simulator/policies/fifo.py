@@ -1,15 +1,18 @@
-"""FIFO with whole GPUs: what a cluster without sharing and without a clever queue does.
+"""A queue with whole GPUs: what a cluster without sharing and without a clever queue does.
 
-Decides that nobody overtakes: while the first job fits nowhere, all wait.
+Decides that nobody overtakes: while the first job fits nowhere, all wait. The queue's order is the
+policy's: by arrival, or by value per GPU time.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import bisect
+from typing import Any
 
 from bidplane_loadtest.simulator.cluster import WHOLE, Cluster, Place, Request
 from bidplane_loadtest.simulator.engine import Decision, Start
 from bidplane_loadtest.simulator.placing import BestFit, Chooser
+from bidplane_loadtest.simulator.policies.backlog import Key
 from bidplane_loadtest.simulator.work import Job
 
 
@@ -19,19 +22,20 @@ def whole(request: Request) -> Request:
 
 
 class Fifo:
-    """Strictly in order of arrival, on the node with the least left."""
+    """Strictly in order of ``key``, on the node with the least left."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, key: Key) -> None:
         """``cluster`` is this policy's own."""
         self.cluster = cluster
         self._chooser = Chooser(cluster, BestFit())
-        self._queue: deque[Job] = deque()
+        self._key = key
+        self._queue: list[tuple[Any, int, Job]] = []
         self._places: dict[int, Place] = {}
 
     def arrive(self, job: Job, now_ms: int) -> None:
-        """It waits at the end."""
+        """It waits in its place."""
         del now_ms
-        self._queue.append(job)
+        bisect.insort(self._queue, (self._key(job), job.number, job))
 
     def leave(self, job: Job, now_ms: int) -> None:
         """What it had is free."""
@@ -47,13 +51,14 @@ class Fifo:
         del now_ms
         started = []
         while self._queue:
-            job = self._queue[0]
+            _, _, job = self._queue[0]
             place = self._chooser.place(whole(job.request))
             if place is None:
                 break
             self.cluster.take(place, whole(job.request))
             self._places[job.number] = place
-            started.append(Start(self._queue.popleft(), job.request.gpus * WHOLE))
+            del self._queue[0]
+            started.append(Start(job, job.request.gpus * WHOLE))
         return Decision([], started)
 
     def prices(self) -> list[tuple[int, int]]:

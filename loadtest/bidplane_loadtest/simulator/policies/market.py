@@ -14,23 +14,27 @@ from typing import Any, Final
 
 import msgspec
 
+from bidplane_loadtest.jobs import Qos
 from bidplane_loadtest.simulator.engine import Decision, Start
 from bidplane_loadtest.simulator.policies import offers
 from bidplane_loadtest.simulator.work import Job, Scenario
+from bidplane_streams.exact import solving
+from bidplane_streams.fast import clearing as fast
 from bidplane_streams.market import state as core
 from bidplane_streams.market.effects import CloseWindow, DeadLetter, Effect, Emit, Input
-from bidplane_streams.market.pricing import PRICING
 from bidplane_streams.market.shapes import UNITS
 from bidplane_topics import markets, orders, reports
+from bidplane_topics.instances import Instance, Result
 from bidplane_topics.leases import LeaseChanged
 from bidplane_topics.ledger import Origin
 from bidplane_topics.rounds import RoundClosed
 
-# Policy name -> rule; a rule that does not exist yet has no row.
-MARKETS: Final = {
-    f"market-{rule}": rule for rule in ("greedy", "uniform", "exact") if rule in PRICING
-}
+# Policy name -> rule.
+MARKETS: Final = {f"market-{rule}": rule for rule in ("greedy", "uniform", "exact")}
 SLOT_MS: Final = 60_000
+SOLVE_MS: Final = 30_000
+# Hosts of one model differ in CPU per GPU: prices tell which kinds to keep for those who need them.
+SCARCITY_RATE_PERMILLE: Final = 100
 START_MS: Final = 1_700_000_000_000  # a real date, as the core's windows count from 1970
 SPAN_MAX_MS: Final = 2_592_000_000
 SLOTS_PER_HOUR: Final = 3_600_000 // SLOT_MS
@@ -39,12 +43,16 @@ SLOTS_PER_HOUR: Final = 3_600_000 // SLOT_MS
 class MarketPolicy:
     """Agents that tell the truth, in a market with one rule."""
 
-    def __init__(self, scene: Scenario, rule: str, *, floors: bool = False) -> None:
+    def __init__(
+        self, scene: Scenario, rule: str, *, floors: bool = False, urgent: int = 1
+    ) -> None:
         """Declare the market, offer every node, and close the first window.
 
-        With ``floors`` every tenant is entitled to an even part of the devices.
+        With ``floors`` every tenant is entitled to an even part of the devices. ``urgent`` is the
+        class weight of latency-sensitive work.
         """
-        self.state = core.MarketState(0)
+        fast.warm()
+        self.state = core.MarketState(0, fast.clear, _solved)
         self._kinds = offers.host_kinds(scene.nodes)
         self._window_ms = scene.window_ms
         self._now_ms = 0
@@ -59,7 +67,10 @@ class MarketPolicy:
         part = scene.capacity_milli // 1000 * UNITS["1"] // len(scene.tenants)
         entitled = dict.fromkeys(scene.tenants, part) if floors else {}
         rules = _rules(scene.window_ms)
-        self._give(msgspec.structs.replace(rules, rule=rule, entitlements=entitled))
+        weights = {f"{tenant}/{_agent('LS')}": urgent for tenant in scene.tenants}
+        self._give(
+            msgspec.structs.replace(rules, rule=rule, entitlements=entitled, weights=weights)
+        )
         for node in scene.nodes:
             if node.gpus:
                 self._give(offers.offered(node))
@@ -81,8 +92,8 @@ class MarketPolicy:
         self._seq += 1
         self._give(
             orders.OrderPlaced(
-                bid_id=bid_id, tenant=job.tenant, agent="agent", market=offers.MARKET, source=0,
-                seq=self._seq, sequence=job.number, index=0, mode="rigid",
+                bid_id=bid_id, tenant=job.tenant, agent=_agent(job.qos), market=offers.MARKET,
+                source=0, seq=self._seq, sequence=job.number, index=0, mode="rigid",
                 value_micros=self.bid(job), rest_until_ms=self._ends_ms, alternatives=ways,
             )
         )  # fmt: skip
@@ -154,9 +165,20 @@ class MarketPolicy:
         return [_emitted(effect).event for effect in effects]
 
 
+def _agent(qos: Qos) -> str:
+    """Each tenant has an agent for each class of work."""
+    return qos.lower()
+
+
+def _solved(instance: Instance, _: int) -> Result:
+    """With time enough for nearly any proof, since a real deadline would make runs differ."""
+    return solving.clear(instance, SOLVE_MS)
+
+
 def _rules(window_ms: int) -> markets.MarketDeclared:
     return markets.MarketDeclared(
         market=offers.MARKET, partition=0, window_ms=window_ms, slot_ms=SLOT_MS,
+        scarcity_rate_permille=SCARCITY_RATE_PERMILLE,
         fingerprint=(offers.HOST,), grace_ms=0, max_duration_ms=SPAN_MAX_MS,
         bind_deadline_ms=window_ms,
     )  # fmt: skip

@@ -20,7 +20,7 @@ static int within_bounds(const Window *w)
     for (int64_t p = 0; p < w->pools; p++) {
         if ((uint64_t)w->scarcity[p] - 1 >= 1000000 || (uint64_t)w->reserve[p] >= wide) return 0;
         for (int k = 0; k < 4; k++)
-            if ((uint64_t)w->capacity[4 * p + k] >= (uint64_t)1 << 28) return 0;
+            if ((uint64_t)(w->capacity[4 * p + k] | w->rest[4 * p + k]) >= (uint64_t)1 << 28) return 0;
     }
     if (w->rows >= (int64_t)1 << 31 || w->pairs >= (int64_t)1 << 31) return 0;
     if (w->pools >= (int64_t)1 << 24) return 0;

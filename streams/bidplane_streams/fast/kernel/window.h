@@ -16,6 +16,7 @@ enum { CLEARED = 0, BEYOND = 1, NO_MEMORY = 2, BROKEN = 3 };
 typedef struct {
     int64_t rows, pairs, pools, rule;
     const int64_t *capacity; /* four per pool: devices in aligned blocks of 1, 2, 4, 8 */
+    const int64_t *rest; /* four per pool: halves, pairs and single slots of partly used devices */
     const int64_t *scarcity, *reserve;
     const int64_t *value, *boost, *weight, *tier;
     const uint8_t *elastic, *level_min, *level_max;

@@ -127,6 +127,7 @@ static int open_world(World *x)
     memset(x->watch_of, NONE, pools * SHAPES * sizeof *x->watch_of);
     for (int64_t p = 0; p < w->pools; p++) {
         Pool *pool = &x->pools[p];
+        pool->stock.taken.rest = w->rest + 4 * p;
         find_rooms(&pool->stock.taken, w->capacity + 4 * p, pool->stock.room);
         memcpy(pool->empty, pool->stock.room, sizeof pool->empty);
         for (int shape = 0; shape < SHAPES; shape++) pool->closed_at[shape] = NONE;
