@@ -6,7 +6,8 @@ Decides positions and waiting. Refuses to know what records mean, beyond decodin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -58,8 +59,10 @@ async def read(
                 continue
             consumer.assign([place])
             consumer.seek(place, max(begin, end - last) if last else begin)
-            async for record in _read_one(connection, consumer, place, end):
-                yield record
+            found = _read_one(connection, consumer, place, end)
+            async with contextlib.aclosing(found):
+                async for record in found:
+                    yield record
 
 
 async def _spans(
@@ -109,16 +112,18 @@ async def _position(consumer: AIOKafkaConsumer, place: TopicPartition) -> int:
 
 async def events(
     connection: Connection, topic: registry.Topic, partition: int | None = None, last: int = 0
-) -> AsyncIterator[tuple[Record, Any]]:
-    """``read``, decoded; tombstones are left out.
+) -> AsyncGenerator[tuple[Record, Any], None]:
+    """``read``, decoded; tombstones are left out. Who leaves early closes it (``aclosing``).
 
     Raises:
         Unreachable: Kafka does not answer.
         MalformedRecord: a record is no event of the topic.
     """
-    async for record in read(connection, topic.name, partition, last):
-        if record.value is not None:
-            yield record, codec.decode(topic, record.value)
+    records = read(connection, topic.name, partition, last)
+    async with contextlib.aclosing(records):
+        async for record in records:
+            if record.value is not None:
+                yield record, codec.decode(topic, record.value)
 
 
 class Tail:

@@ -17,6 +17,7 @@ import pytest
 from bidplane_agents import client as clients
 from bidplane_agents import errors
 from bidplane_topics import bids, outcomes, registry
+from bidplane_topics.reports import SinkAlive
 from live_system import Live, until, up
 
 AGENTS = [f"team-{number % 2}/agent-{number}" for number in range(6)]
@@ -96,6 +97,12 @@ def claims(live: Live) -> list[str]:
     return [one["metadata"]["name"] for one in listed["items"]]
 
 
+def is_heard(live: Live, since_ms: int) -> bool:
+    """Whether the claims sink has said that it lives after a moment."""
+    told = live.records(registry.REPORTS)
+    return any(isinstance(event, SinkAlive) and at > since_ms for _, at, event in told)
+
+
 def resumed_ms(live: Live, since_ms: int) -> int | None:
     """When the first round after a moment was written, in ms after it."""
     later = [at for _, at, _ in live.records(registry.ROUNDS) if at > since_ms]
@@ -124,10 +131,13 @@ def test_kills_and_freezes_change_nothing(live: Live, seed: int) -> None:
 @pytest.mark.timeout(1200)
 def test_a_broker_crash_loses_nothing(live: Live) -> None:
     """Kill -9 of Kafka under traffic delays: leases still bind and end, and the audit passes."""
+    crashed_ms = 0
 
     async def crash() -> None:
+        nonlocal crashed_ms
         await asyncio.sleep(10)
         os.kill(await asyncio.to_thread(live.pid, "kafka"), signal.SIGKILL)
+        crashed_ms = time.time_ns() // 1_000_000
 
     async def storm() -> None:
         until_s = time.monotonic() + 45
@@ -138,6 +148,8 @@ def test_a_broker_crash_loses_nothing(live: Live) -> None:
 
     asyncio.run(storm())
     until("every admitted bid has its one terminal outcome", lambda: not open_bids(live), 120)
+    # The worker may be back before the sink, and sells nothing until it hears from it.
+    until("the sink is heard again", lambda: is_heard(live, crashed_ms), 60)
     bid = ("bid", "--agent", AGENTS[0], "--market", "pool-a", "--shape", "1", "--minutes", "0.05")
     assert "bound" in live.run(*bid, "--value", "1", "--wait")
     until("all leases have ended and their claims are gone", lambda: not claims(live), 120)

@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -253,6 +254,27 @@ def test_only_the_sink_deals_in_the_markets_devices(world: World, sink: Process)
     assert "allocated by bidplane alone" in _refused(world, *patch, "-p", clear)
     assert "belongs to bidplane" in _refused(world, *patch, "-p", '{"status":{"reservedFor":null}}')
     world.ended(lease)
+
+
+def test_a_sink_of_another_user_takes_nothing_over(
+    world: World, sink: Process, tmp_path: pathlib.Path
+) -> None:
+    """Where claims sinks run as somebody else, a new one says so and leaves the policies alone."""
+
+    def policies() -> list[Any]:
+        found = world.objects("validatingadmissionpolicies")
+        return [one["spec"] for one in found if one["metadata"]["name"].startswith("bidplane-")]
+
+    before = until("the policies are there", policies)
+    call = f"sink_claims({world.kafka!r}, {world.admin!r}, {MARKET!r})"
+    other = Process(tmp_path / "other.log", call)
+    try:
+        until("it ends", lambda: other.code is not None, 60)
+    finally:
+        other.end()
+    assert "run as another user than admin" in other.log.read_text()
+    assert policies() == before
+    assert sink.code is None
 
 
 def _refused(world: World, *words: str, stdin: str = "") -> str:

@@ -175,6 +175,20 @@ def test_time_measured_from_award_to_bound_keeps_an_incumbent() -> None:
     assert [one.kind for one in scene.told(stranger)] == ["lost"]
 
 
+def test_a_trifle_bought_dear_speaks_for_no_other_lease() -> None:
+    """Whatever its pool last sold for, a lease that cost nothing has no switching cost."""
+    scene = Scene(slot_ms=100, reserve_micros=0)
+    cheap = scene.leased("4")
+    scene.order(700, "4", renews=cheap.lease_id)
+    scene.order(4_000_000, "4", agent="b", duration_ms=60_000)
+    dear = scene.leased("4", 5_000_000, agent="b", duration_ms=60_000)
+    assert (cheap.price_micros, dear.price_micros > 3_990_000) == (0, True)
+    scene.close()
+    stranger = scene.order(701, "4", agent="c")
+    (won,) = builders.events(scene.close(), LeaseChanged)
+    assert (won.bid_id, won.state) == (stranger, "pending")
+
+
 def test_a_switching_cost_is_frozen_when_the_window_opens() -> None:
     """What a window's own reports say of binding times counts from the next window on."""
     scene = Scene(slot_ms=100)
@@ -318,20 +332,20 @@ def test_a_renewal_ends_an_offer() -> None:
     assert declined.reason == Rejection.UNKNOWN_OFFER
 
 
-def test_a_renewed_lease_is_sold_with_all_that_is_left() -> None:
-    """Between two terms the buyer gets the rest of the old one and the whole new one."""
-    scene = Scene(slot_ms=100)
-    lease = scene.leased(value=10**7)
+def test_a_renewed_lease_is_sold_once_its_newest_term_runs() -> None:
+    """Two terms have two prices, so between them a sale is declined, and afterwards it is not."""
+    scene = Scene()
+    lease = scene.leased()
     scene.order(10**6, renews=lease.lease_id)
     while not scene.lease(lease.lease_id).term:
         scene.close()
-    renewed, left_ms = scene.lease(lease.lease_id), lease.ends_at_ms - scene.feed.now_ms
     scene.deal(orders.OfferMade, lease, command_id="c", to="t/c", bid_id=lease.bid_id)
-    effects = scene.deal(orders.OfferAccepted, lease, agent="c", bid_id="t/c/k/1/0")
+    scene.deal(orders.OfferAccepted, lease, agent="c", bid_id="t/c/k/1/0")
+    assert [one.reason for one in scene.told("t/c/k/1/0")] == [Rejection.LEASE_NOT_BOUND]
+    scene.close(lease.ends_at_ms - scene.feed.now_ms)
+    effects = scene.deal(orders.OfferAccepted, lease, agent="c", bid_id="t/c/k/2/0")
     _, bought = builders.events(effects, LeaseChanged)
-    assert bought.duration_ms == TERM_MS + left_ms
-    assert bought.price_micros == renewed.price_micros + lease.price_micros * (left_ms // 100) // 40
-    assert (bought.term, bought.renewed_by) == (0, "")
+    assert bought.bought_from == lease.lease_id
 
 
 def test_slices_share_the_devices_that_a_renewal_left() -> None:

@@ -15,6 +15,7 @@ from bidplane_agents.audit.contents import Contents, Origin, Seen
 from bidplane_agents.audit.findings import Findings
 from bidplane_agents.audit.settlements import REVENUE, TRANSIT, Settlements, available, hold
 from bidplane_topics import agents, codec, ids, registry, transit
+from bidplane_topics.errors import MalformedRecord
 from bidplane_topics.ledger import EntryKind, LedgerPosted, Settled
 
 TREASURY: Final = "treasury"
@@ -281,8 +282,11 @@ class Money:
         topic, partition, offset = group.origin
         for record in self.contents.log.of(topic, partition):
             if record.offset == offset:
-                event = codec.decode(registry.by_name(topic), record.value)
-                return ids.agent_id(event.tenant, event.agent)
+                try:
+                    event = codec.decode(registry.by_name(topic), record.value)
+                except MalformedRecord:
+                    return ""  # nobody's: whoever owes these entries will miss their cause
+                return ids.agent_id(getattr(event, "tenant", ""), getattr(event, "agent", ""))
         return ""
 
     def _movements_of_transit(self, event: Any) -> list[Movement]:

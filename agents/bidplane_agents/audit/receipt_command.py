@@ -7,6 +7,7 @@ that from the whole log.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import logging
 import sys
@@ -61,11 +62,13 @@ async def _published(connection: Connection, given: Presented) -> tuple[str, boo
             partition = event.partition
     if partition is None:
         return f"Kafka knows no market {market}", False
-    async for _, closed in log.events(connection, registry.ROUNDS, partition):
-        oldest = closed.window if oldest is None else oldest
-        if (closed.market, closed.window) == (market, window):
-            wrong = f"window {window} of {market} was published with the root {closed.root}"
-            return ("", True) if closed.root == given.receipt.root else (wrong, True)
+    rounds = log.events(connection, registry.ROUNDS, partition)
+    async with contextlib.aclosing(rounds):  # it may be left early
+        async for _, closed in rounds:
+            oldest = closed.window if oldest is None else oldest
+            if (closed.market, closed.window) == (market, window):
+                wrong = f"window {window} of {market} was published with the root {closed.root}"
+                return ("", True) if closed.root == given.receipt.root else (wrong, True)
     if oldest is None or oldest > window:  # too old to be kept
         return "", False
     return f"{market} published no round for window {window}", True

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from bidplane_agents.audit.replay import Replay
 
 VALUE_LIMIT = 2**42
-BOOST_LIMIT = 2**40
 ONE_NODE = ("1", "2", "4", "8")
 
 
@@ -195,11 +194,13 @@ class Renewals:
         whose = (ids.agent_id(order.tenant, order.agent), order.tenant)
         weight = next((rules.weights[one] for one in whose if one in rules.weights), 1)
         lost_slots = (self.switching_ms + rules.slot_ms - 1) // rules.slot_ms
-        boost = lost_slots * UNITS[wanted.shape] * self.prices.get(pool, 0)
-        boost = min(boost, BOOST_LIMIT // weight)
-        if weight * (order.value_micros + boost) >= VALUE_LIMIT:
+        most = (VALUE_LIMIT - 1) // weight
+        if order.value_micros > most:
             return Rejection.VALUE_TOO_LARGE
-        return Stay(lease, pool, node, boost)
+        term_slots = (lease.duration_ms + rules.slot_ms - 1) // rules.slot_ms
+        paid = lease.price_micros // (UNITS[wanted.shape] * term_slots)
+        boost = lost_slots * UNITS[wanted.shape] * min(paid, self.prices.get(pool, 0))
+        return Stay(lease, pool, node, min(boost, most - order.value_micros))
 
     def _where(self, lease: LeaseChanged, rules: MarketDeclared) -> tuple[str, str] | None:
         """Node and pool, if all the lease's devices are offered on one node of one pool."""

@@ -95,11 +95,17 @@ class Sales:
             (not live, Rejection.LEASE_ENDED),
             (self.offers.get(event.lease_id) != event.offer_id, Rejection.UNKNOWN_OFFER),
             (lease is not None and not lease.bound_at_ms, Rejection.LEASE_NOT_BOUND),
+            (lease is not None and self._between_terms(lease, now_ms), Rejection.LEASE_NOT_BOUND),
             (lease is not None and now_ms >= lease.ends_at_ms, Rejection.LEASE_ENDED),
             (lease is not None and self._awaited(lease), Rejection.LEASE_ENDED),
             (rules is None or silent_ms > rules.stale_after_ms, Rejection.SUPPLY_STALE),
         )
         return next((reason for holds, reason in against if holds), None)
+
+    def _between_terms(self, lease: LeaseChanged, now_ms: int) -> bool:
+        """Whether it was renewed, and the term before is still running."""
+        earlier = self.replay.renewals.earlier.get(lease.lease_id, [])
+        return any(ends_ms > now_ms for _, _, ends_ms in earlier)
 
     def _awaited(self, lease: LeaseChanged) -> bool:
         """Whether somebody has won what comes after the lease's end."""

@@ -48,7 +48,9 @@ def bid(
     not_before: Annotated[
         str, typer.Option(help="Do not clear it before this long from now.")
     ] = "",
-    rest: Annotated[str, typer.Option(help="Stay in the book this long after losing.")] = "",
+    rest: Annotated[
+        str, typer.Option(help="Stay in the book this long, from now or --not-before.")
+    ] = "",
     show: Annotated[
         bool, typer.Option("--print", help="Print the record; do not send it.")
     ] = False,
@@ -65,11 +67,12 @@ def bid(
     ways = _ways(shape, minutes, alternative or [], select or [])
     low, high = placing.parse_levels(levels) if levels else (1, 1)
     now_ms = clock.now_ms()
+    from_ms = now_ms + durations.parse_ms("--not-before", not_before) if not_before else 0
     place = placing.checked(
         market=market, mode="elastic" if levels else "rigid", alternatives=ways,
         value_micros=placing.micros(value), level_min=low, level_max=high,
-        not_before_ms=now_ms + durations.parse_ms("--not-before", not_before) if not_before else 0,
-        rest_until_ms=now_ms + durations.parse_ms("--rest", rest) if rest else 0,
+        not_before_ms=from_ms,
+        rest_until_ms=(from_ms or now_ms) + durations.parse_ms("--rest", rest) if rest else 0,
     )  # fmt: skip
     if show:
         return print_record(place, agent, directory)

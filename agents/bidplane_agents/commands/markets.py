@@ -88,9 +88,11 @@ def create(
 
 def _advice(name: str) -> str:
     return (
-        f"{name} sells nothing until these run: `bidplane source inventory --market {name}`, "
-        f"`bidplane sink claims --market {name}` and, for agents' pods, `bidplane sink nodes "
-        f"--market {name}`"
+        f"{name} sells nothing until these run: `bidplane source inventory --market {name}` "
+        f"(beside another market of the cluster with --only-assigned or --node-label), `bidplane "
+        f"sink claims --market {name}` (as the same Kubernetes user and with the same "
+        f"--device-class as the cluster's other claims sinks) and, for agents' pods, `bidplane "
+        f"sink nodes --market {name}`"
     )
 
 

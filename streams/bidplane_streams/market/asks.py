@@ -75,7 +75,12 @@ def _taken(instance: Instance, result: Result) -> dict[str, list[_Taken]]:
 
 
 def would_have_won(bid: InstanceBid, instance: Instance, asked: Asks) -> int | None:
-    """The least value, in micro-credits, that the asks say would have been enough; None unknown."""
+    """The least value, in micro-credits, that the asks say would have been enough; None unknown.
+
+    Asks are for one copy more on any node, so they say nothing to renewals and elastic bids.
+    """
+    if bid.mode == "elastic" or any(way.pinned is not None for way in bid.alternatives):
+        return None
     pools = {pool.name: pool for pool in instance.pools}
     enough = []
     for way in bid.alternatives:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 # How many earlier measurements the newest one weighs less than, in the mean of binding times.
 MEAN_OF: Final = 8
-# A switching cost beyond this would leave no room for values.
-BOOST_LIMIT: Final = 2**40
 
 
 class Up(NamedTuple):
@@ -151,11 +149,13 @@ def _judged(
     if order.value_micros < book.reserve_of(rules, pool) * units * slots:
         return Rejection.BELOW_RESERVE
     idle = ways.slots_of(market.switching_ms, rules.slot_ms)
-    weight = book.weight_of(order, rules)
-    boost = min(BOOST_LIMIT // weight, idle * units * market.prices.get(pool, 0))
-    if weight * (order.value_micros + boost) >= book.VALUE_LIMIT:
+    room = (book.VALUE_LIMIT - 1) // book.weight_of(order, rules) - order.value_micros
+    if room < 0:
         return Rejection.VALUE_TOO_LARGE
-    return Up(row, pool, node, keys, boost)
+    # Not above its own price: what the pool last sold may have been a trifle, bought to speak here.
+    own = row.lease.price_micros // (units * ways.slots_of(row.lease.duration_ms, rules.slot_ms))
+    boost = idle * units * min(own, market.prices.get(pool, 0))
+    return Up(row, pool, node, keys, min(boost, room))
 
 
 def up(found: Due) -> dict[str, Up]:

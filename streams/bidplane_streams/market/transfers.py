@@ -68,7 +68,9 @@ def _problem(turn: Turn, event: orders.OfferAccepted, row: Lease | None) -> Reje
     buyer = ids.agent_id(event.tenant, event.agent)
     if row.offer != Offer(event.offer_id, buyer, event.price_micros):
         return Rejection.UNKNOWN_OFFER
-    if not row.lease.bound_at_ms:
+    # Two terms have two prices: sold as one, what is unused of them would be their mean.
+    early = any(term.ends_at_ms > turn.now_ms for term in row.earlier)
+    if not row.lease.bound_at_ms or early:
         return Rejection.LEASE_NOT_BOUND
     # In its grace a lease has no time to sell; and what others have won cannot be sold again.
     if _left_ms(row.lease, turn.now_ms) <= 0 or turn.state.is_awaited(row.lease):

@@ -20,6 +20,7 @@ Object = dict[str, Any]
 ALLOCATE: Final = "bidplane-allocate"
 CLAIM: Final = "bidplane-claim"
 TEMPLATE: Final = "bidplane-claim-template"
+NOT_US: Final = "not-the-sink"
 
 
 async def ensure(api: kube.Kube, further: Mapping[str, str]) -> None:
@@ -28,6 +29,7 @@ async def ensure(api: kube.Kube, further: Mapping[str, str]) -> None:
     ``further``: classes that the operator sells besides, by driver.
     """
     user, sold = await whoami(api), device_classes.sold(further)
+    await _check_user(api, user)
     await api.apply(kube.CRDS, device_lease_kind())
     for one in sold.objects:
         with contextlib.suppress(errors.Conflict):
@@ -35,6 +37,22 @@ async def ensure(api: kube.Kube, further: Mapping[str, str]) -> None:
     for policy in policies(user, sold):
         await api.apply(kube.POLICIES, policy)
         await api.apply(kube.POLICY_BINDINGS, binding(policy["metadata"]["name"]))
+
+
+async def _check_user(api: kube.Kube, user: str) -> None:
+    """Leave the devices to the user who has them: a policy for another would stop its sinks.
+
+    Raises:
+        BadSetting: claims sinks of this cluster run as somebody else.
+    """
+    policy = await api.get(kube.POLICIES, ALLOCATE)
+    conditions = {} if policy is None else policy["spec"]
+    for one in conditions.get("matchConditions", []):
+        if one["name"] == NOT_US and one["expression"] != _others(user):
+            raise errors.BadSetting(
+                f"claims sinks of this cluster run as another user than {user}: use the same "
+                f"kubeconfig, or delete the ValidatingAdmissionPolicy {ALLOCATE} to take over"
+            )
 
 
 async def whoami(api: kube.Kube) -> str:
@@ -149,6 +167,10 @@ def _class_policy(name: str, plural: str, spec: str, user: str, sold: Sold) -> O
     )
 
 
+def _others(user: str) -> str:
+    return f"request.userInfo.username != {json.dumps(user)}"
+
+
 def _rule(expression: str, message: str) -> Object:
     return {"expression": expression, "message": message, "reason": "Forbidden"}
 
@@ -168,7 +190,6 @@ def _policy(
         "operations": [operation],
         "resources": [resource],
     }
-    others = f"request.userInfo.username != {json.dumps(user)}"
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",
@@ -176,7 +197,7 @@ def _policy(
         "spec": {
             "failurePolicy": "Fail",
             "matchConstraints": {"resourceRules": [rule]},
-            "matchConditions": [{"name": "not-the-sink", "expression": others}],
+            "matchConditions": [{"name": NOT_US, "expression": _others(user)}],
             "variables": variables,
             "validations": validations,
         },
