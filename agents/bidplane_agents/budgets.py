@@ -14,6 +14,11 @@ from bidplane_agents import durations
 from bidplane_agents.errors import BadInput
 from bidplane_topics import ids, money
 
+# A registration does not wait for its money, which an organisation's limit may refuse.
+ASKED: Final = (
+    "the credits are asked for, once per name: `bidplane balance` shows what came, `bidplane grant "
+    "--wait` gives more and says why not"
+)
 _WORDS: Final = {"second": "1s", "minute": "1m", "hour": "1h", "day": "1d"}
 _PERCENT: Final = re.compile(r"([0-9]{1,3})(?:\.([0-9]))?%")
 

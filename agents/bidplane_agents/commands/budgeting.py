@@ -108,6 +108,7 @@ class _Money:
             await hand.grant(
                 account, self.amount_micros, grant_id=f"register|{account}", known=known
             )
+            output.note(budgets.ASKED)
         if self.plan is not None:
             await hand.set_budget(account, self.plan, known=known)
 

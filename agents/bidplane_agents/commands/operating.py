@@ -117,6 +117,8 @@ def agent_register(
         output.json(shown)
     else:
         output.facts((key, _text(value)) for key, value in shown.items())
+    if amount:
+        output.note(budgets.ASKED)
     return 0
 
 
