@@ -241,6 +241,13 @@ def break_signature(records: Records, rng: random.Random) -> Records | None:
     return [*records[:at], records[at]._replace(value=value), *records[at + 1 :]]
 
 
+def garble_declaration(records: Records, rng: random.Random) -> Records | None:
+    """The first declaration of a market is garbage that nobody set aside."""
+    del rng
+    place = next(at for at, one in enumerate(records) if one.topic == registry.MARKETS.name)
+    return [*records[:place], records[place]._replace(value=b"{"), *records[place + 1 :]]
+
+
 def hush(records: Records, rng: random.Random) -> Records | None:
     """A loser hears nothing and its money stays held: settlement and outcome are both gone."""
     at = pick(records, rng, registry.SETTLEMENTS, has(cause="lost"))
@@ -300,6 +307,7 @@ def hide_dead_letter(records: Records, rng: random.Random) -> Records | None:
 
 R = registry
 MUTANTS: dict[str, Mutant] = {
+    "garble a declaration": garble_declaration,
     "drop a settlement": drop(R.SETTLEMENTS),
     "repeat a settlement": repeat(R.SETTLEMENTS),
     "charge one micro-credit more": alter(R.SETTLEMENTS, add("charge_micros", 1), has(cause="won")),

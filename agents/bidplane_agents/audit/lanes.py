@@ -5,10 +5,16 @@ Decides whether anything was lost or repeated on the way. Refuses to know what t
 
 from __future__ import annotations
 
+from typing import Final
+
 from bidplane_agents.audit.contents import Contents
 from bidplane_agents.audit.findings import Findings
+from bidplane_agents.audit.log import Place
 from bidplane_topics import registry
 from bidplane_topics.markets import MarketDeclared
+
+# What a market's round says how far it has read.
+INPUTS: Final = (registry.MARKETS, registry.SUPPLY, registry.REPORTS, registry.ORDERS)
 
 
 def audit_numbers(contents: Contents, findings: Findings) -> None:
@@ -47,8 +53,28 @@ def audit_addresses(contents: Contents, findings: Findings) -> None:
 def audit_unreadable(contents: Contents, findings: Findings) -> None:
     """A record that does not decode lies in the dead letters, or has not been read yet."""
     dead_lettered = {topic.name for topic in registry.DEAD_LETTERED}
+    read_to = _read_to(contents)
     for record in contents.unreadable:
         if record.topic not in dead_lettered:
             findings.check(6, False, record, "a record of a lane", "an event", "undecodable bytes")
-        elif record.origin not in contents.dead:
+        elif record.origin in contents.dead:
+            continue
+        elif record.offset < read_to.get(record.place, 0):
+            findings.check(
+                6, False, record, "an undecodable record that a round has read", "a dead letter",
+                "none",
+            )  # fmt: skip
+        else:
             findings.left_open("undecodable records that nobody has set aside yet")
+
+
+def _read_to(contents: Contents) -> dict[Place, int]:
+    """How far markets have read their inputs, by what their rounds say."""
+    found: dict[Place, int] = {}
+    for one in contents.all(registry.ROUNDS):
+        if contents.late(one):
+            continue
+        for topic in INPUTS:
+            place = topic.name, 0 if topic.partitioned_by == "one" else one.record.partition
+            found[place] = max(found.get(place, 0), one.event.inputs.get(topic.name, 0))
+    return found
