@@ -26,7 +26,10 @@ def renew(
         bool, typer.Option("--keep", help="Bid for term after term, until one is not won.")
     ] = False,
     hours: Annotated[
-        float, typer.Option(help="With --keep: no term that would end later than that from now.")
+        float,
+        typer.Option(
+            show_default=False, help="With --keep: no term that would end later than that from now."
+        ),
     ] = 0,
     spend: Annotated[
         str, typer.Option(help="With --keep: no term that could make all cost more.")
@@ -64,7 +67,11 @@ def renew(
             lease = standing(lease_id, told)
             if keep:
                 await _kept(client, lease, terms)
-                output.line(f"kept until {lease.ends_at_ms}")
+                left_s = max(0, lease.ends_at_ms - clock.now_ms()) / 1000
+                output.line(
+                    f"another term would be beyond --hours or --spend: the lease ends in "
+                    f"{left_s:.0f} s"
+                )
                 return 0
             bid_id = await client.renew_for(lease, terms.value_micros, terms.duration_ms)
             if not wait:

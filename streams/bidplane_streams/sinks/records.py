@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -34,6 +34,24 @@ DISCARD_TIMEOUT_S: Final = 2.0
 STALE_S: Final = 10.0
 RETRY_FIRST_S: Final = 0.5
 RETRY_MOST_S: Final = 5.0
+
+
+@contextlib.contextmanager
+def unless_cancelled() -> Iterator[None]:
+    """What aiokafka cancels by itself when a broker goes away is no cancellation of this task.
+
+    Taken for one, it would end a task that should go on for ever, and no task group would say so.
+
+    Raises:
+        Unreachable: a future was cancelled, and nobody has cancelled the task.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as gone:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise errors.Unreachable("the broker went away") from gone
 
 
 class Row(NamedTuple, Generic[V]):
@@ -82,6 +100,7 @@ class Table(Generic[V]):
         self._ends: dict[TopicPartition, int] = {}
         self._asked_at = 0.0
         self._synced = False
+        self._delay_s = RETRY_FIRST_S
 
     @property
     def synced(self) -> bool:
@@ -101,28 +120,33 @@ class Table(Generic[V]):
 
     async def run(self) -> None:
         """Read until cancelled; a broker that does not answer is asked again, patiently."""
-        delay = RETRY_FIRST_S
         while True:
-            consumer = AIOKafkaConsumer(
-                self.topic.name,  # without a group that means: all of its partitions
-                bootstrap_servers=self._bootstrap,
-                enable_auto_commit=False,
-                isolation_level="read_committed",
-                auto_offset_reset="earliest",
-                fetch_max_wait_ms=100,
-                max_poll_records=2000,
-            )
             try:
-                await consumer.start()
-                await self._assign(consumer)
-                delay = RETRY_FIRST_S
-                await self._read(consumer)
+                with unless_cancelled():
+                    await self._follow()
             except (KafkaError, TimeoutError, OSError, errors.Unreachable) as error:
                 patience.VOICE.failed(f"Kafka at {self._bootstrap}", error)
-            finally:
-                await consumer.stop()
-            await asyncio.sleep(delay)
-            delay = min(RETRY_MOST_S, delay * 2)
+            await asyncio.sleep(self._delay_s)
+            self._delay_s = min(RETRY_MOST_S, self._delay_s * 2)
+
+    async def _follow(self) -> None:
+        """Read from the beginning, and on, until the broker goes away."""
+        consumer = AIOKafkaConsumer(
+            self.topic.name,  # without a group that means: all of its partitions
+            bootstrap_servers=self._bootstrap,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=100,
+            max_poll_records=2000,
+        )
+        try:
+            await consumer.start()
+            await self._assign(consumer)
+            self._delay_s = RETRY_FIRST_S
+            await self._read(consumer)
+        finally:
+            await consumer.stop()
 
     async def _assign(self, consumer: AIOKafkaConsumer) -> None:
         if not consumer.assignment():
@@ -217,9 +241,12 @@ class Writer:
             sending = producer.send_and_wait(
                 topic.name, codec.encode(event), key=key.encode(), partition=partition
             )
-            async with asyncio.timeout(CALL_TIMEOUT_S):
-                await sending
-        except (KafkaError, TimeoutError, OSError, AssertionError) as error:
+            with unless_cancelled():
+                async with asyncio.timeout(CALL_TIMEOUT_S):
+                    await sending
+        except (
+            KafkaError, TimeoutError, OSError, AssertionError, errors.Unreachable
+        ) as error:  # fmt: skip
             if producer is not None:
                 await self._discard(producer)
             words = str(error) or type(error).__name__
