@@ -50,9 +50,7 @@ def permille(option: str, text: str) -> int:
     Raises:
         BadInput: it is no whole number from 1 to a million.
     """
-    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
-        raise BadInput(f"{option} {text!r}: write a whole number of permille, 1 to 1000000")
-    return int(text)
+    return _whole(option, text, "a whole number of permille", 1, 1_000_000)
 
 
 def weight(option: str, text: str) -> int:
@@ -61,9 +59,7 @@ def weight(option: str, text: str) -> int:
     Raises:
         BadInput: it is no whole number from 1 to a thousand.
     """
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise BadInput(f"{option} {text!r}: write a whole number, 1 to 1000")
-    return int(text)
+    return _whole(option, text, "a whole number", 1, 1000)
 
 
 def share(option: str, text: str) -> int:
@@ -72,8 +68,12 @@ def share(option: str, text: str) -> int:
     Raises:
         BadInput: it is no whole number from 0 to a thousand.
     """
-    if not text.isdecimal() or int(text) > 1000:
-        raise BadInput(f"{option} {text!r}: write a whole number of permille, 0 to 1000")
+    return _whole(option, text, "a whole number of permille", 0, 1000)
+
+
+def _whole(option: str, text: str, what: str, least: int, most: int) -> int:
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise BadInput(f"{option} {text!r}: write {what}, {least} to {most}")
     return int(text)
 
 

@@ -6,30 +6,25 @@ devices and settlements are checked after every step, and everything must come t
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import builders
-from bazaar import BUYER, SELLER, Bazaar
-from bidplane_topics import bids, ids, offers, reports
+from bazaar import BUYER, SELLER
+from bazaar_walks import PRICE, Walker, reached
+from bidplane_topics import bids, ids, reports
 from bidplane_topics.outcomes import TERMINAL_BID_KINDS
 
 DEPTH = 4
-PRICE = 5000
 TERM_MS = 4000
-# Counters and clocks of the lanes themselves: two moments that differ in them alone go on alike.
-COUNTED = ("sent/", "heard/", "key/", "schedule/")
 
 
-class Term(Bazaar):
+class Term(Walker):
     """A bazaar whose seller has a lease of two devices that ends after the next window.
 
     Its bid for another term is in the book.
     """
-
-    old = ""
 
     def held(self) -> Term:
         """The seller has its lease, and it is bound."""
@@ -43,14 +38,6 @@ class Term(Bazaar):
         self.audit()
         return self
 
-    def copied(self) -> Term:
-        """The same moment, changed apart."""
-        twin = self.copy()
-        twin.__class__ = Term
-        assert isinstance(twin, Term)
-        twin.old = self.old
-        return twin
-
     def renew(self, value: int, **more: Any) -> None:
         """The seller bids for another term."""
         way = builders.alternative("2", TERM_MS)
@@ -59,31 +46,6 @@ class Term(Bazaar):
     def rival(self) -> None:
         """The buyer bids for all devices of the node, for one window."""
         self.say(BUYER, builders.place(300_000, builders.alternative("8", 2000)))
-
-    def accepted(self) -> None:
-        """The buyer takes the seller's offer, though it may be gone."""
-        self.accept(offers.offer_id(offers.Terms("m", self.old, ids.agent_id(*BUYER), PRICE)))
-
-    def report_all(self, kind: type) -> None:
-        """The sink says this of every lease, right or wrong."""
-        for row in list(self.market.state.leases.values()):
-            self.report(row.lease.lease_id, kind)
-
-    def window(self) -> None:
-        """A window closes, with a sink that works."""
-        self.alive()
-        self.close(3000)
-
-    def moment(self) -> bytes:
-        """All that the future depends on, in a digest."""
-        feeds: tuple[builders.Feed[Any], ...] = (*self.accounts, self.market)
-        rows = [
-            (name, row)
-            for feed in feeds
-            for name, row in builders.dump(feed.state).items()
-            if not name.startswith(COUNTED)
-        ]
-        return hashlib.sha256(repr((rows, self.market.now_ms, self.mail)).encode()).digest()
 
 
 EVENTS: dict[str, Callable[[Term], object]] = {
@@ -101,28 +63,9 @@ EVENTS: dict[str, Callable[[Term], object]] = {
 }
 
 
-def reached(start: Term) -> list[Term]:
-    """Every moment that a sequence of events leads to; sequences that meet go on together."""
-    seen = {start.moment()}
-    frontier, found = [start], [start]
-    for _ in range(DEPTH):
-        after = []
-        for term in frontier:
-            for happen in EVENTS.values():
-                twin = term.copied()
-                happen(twin)
-                twin.audit()
-                if (moment := twin.moment()) not in seen:
-                    seen.add(moment)
-                    after.append(twin)
-        frontier = after
-        found += after
-    return found
-
-
 def test_any_sequence_of_events_comes_to_rest_and_is_paid_once() -> None:
     """Renewed, lost or sold, after any four events a lease is settled once and ends well."""
-    found = reached(Term(pending_ms=7000, release_fee_micros=7).held())
+    found = reached(Term(pending_ms=7000, release_fee_micros=7).held(), EVENTS, DEPTH)
     seen: Counter[str] = Counter()
     for term in found:
         row = term.market.state.leases.get(term.old)

@@ -6,9 +6,7 @@ devices and settlements are checked after every step, and everything must come t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,19 +15,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import builders
 from bazaar import BUYER, SELLER, Bazaar
+from bazaar_walks import PRICE, Walker, reached
 from bidplane_streams.market import ledger
 from bidplane_topics import bids, ids, offers, reports
 
 DEPTH = 5
-PRICE = 5000
-# Counters and clocks of the lanes themselves: two moments that differ in them alone go on alike.
-COUNTED = ("sent/", "heard/", "key/", "market/", "sellable/", "schedule/")
 
 
-class Deal(Bazaar):
+class Deal(Walker):
     """A bazaar whose seller's lease is bound and offered; every event is one method call."""
 
-    old = ""
+    # And of the market: its window, and what it froze when that opened.
+    counted = (*Walker.counted, "market/", "sellable/")
 
     def on_offer(self) -> Deal:
         """The seller has a lease of two devices and has offered it."""
@@ -38,35 +35,6 @@ class Deal(Bazaar):
         self.offer(self.old, PRICE)
         self.audit()
         return self
-
-    def copied(self) -> Deal:
-        """The same moment, changed apart."""
-        twin = self.copy()
-        twin.__class__ = Deal
-        assert isinstance(twin, Deal)
-        twin.old = self.old
-        return twin
-
-    def report_all(self, kind: type) -> None:
-        """The sink says this of every lease, right or wrong."""
-        for row in list(self.market.state.leases.values()):
-            self.report(row.lease.lease_id, kind)
-
-    def moment(self) -> bytes:
-        """All that the future depends on, in a digest."""
-        feeds: tuple[builders.Feed[Any], ...] = (*self.accounts, self.market)
-        rows = [
-            (name, row)
-            for feed in feeds
-            for name, row in builders.dump(feed.state).items()
-            if not name.startswith(COUNTED)
-        ]
-        return hashlib.sha256(repr((rows, self.market.now_ms, self.mail)).encode()).digest()
-
-
-def accepted(deal: Deal) -> None:
-    """The buyer takes the offer, though it may be gone."""
-    deal.accept(offers.offer_id(offers.Terms("m", deal.old, ids.agent_id(*BUYER), PRICE)))
 
 
 def bought(deal: Deal) -> list[str]:
@@ -81,14 +49,8 @@ def buyer_releases(deal: Deal) -> None:
         deal.release(BUYER, lease_id)
 
 
-def window(deal: Deal) -> None:
-    """A window closes, with a sink that works."""
-    deal.alive()
-    deal.close(3000)
-
-
 EVENTS: dict[str, Callable[[Deal], object]] = {
-    "accept": accepted,
+    "accept": Deal.accepted,
     "offer for more": lambda deal: deal.offer(deal.old, PRICE + 1),
     "offer to another": lambda deal: deal.offer(deal.old, PRICE, to=("u", "c")),
     "release": lambda deal: deal.release(SELLER, deal.old),
@@ -97,34 +59,15 @@ EVENTS: dict[str, Callable[[Deal], object]] = {
     "failed": lambda deal: deal.report_all(reports.LeaseFailed),
     "released": lambda deal: deal.report_all(reports.LeaseReleased),
     "node lost": lambda deal: deal.give(reports.NodeLost(market="m", node="n0", reason="x")),
-    "time": window,
+    "time": Deal.window,
     "post": lambda deal: deal.deliver(),
 }
-
-
-def reached(start: Deal) -> list[Deal]:
-    """Every moment that a sequence of events leads to; sequences that meet go on together."""
-    seen = {start.moment()}
-    frontier, found = [start], [start]
-    for _ in range(DEPTH):
-        after = []
-        for deal in frontier:
-            for happen in EVENTS.values():
-                twin = deal.copied()
-                happen(twin)
-                twin.audit()
-                if (moment := twin.moment()) not in seen:
-                    seen.add(moment)
-                    after.append(twin)
-        frontier = after
-        found += after
-    return found
 
 
 @pytest.mark.parametrize("pending_ms", [0, 7000])
 def test_any_sequence_of_events_settles_a_sale_once_and_comes_to_rest(pending_ms: int) -> None:
     """After any five events nobody is paid twice, no device has two holders, and all ends well."""
-    found = reached(Deal(pending_ms=pending_ms, release_fee_micros=7).on_offer())
+    found = reached(Deal(pending_ms=pending_ms, release_fee_micros=7).on_offer(), EVENTS, DEPTH)
     causes = {one.split("|")[2] for deal in found for one in deal.settled}
     assert causes >= {"won", "declined", "bought", "sold", "ended"}
     for deal in found[:: len(found) // 150 or 1]:

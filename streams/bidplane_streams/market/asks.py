@@ -11,6 +11,7 @@ that bidder's turn: its ask is the key of the winner that ended its shape (MECHA
 from __future__ import annotations
 
 import bisect
+from collections.abc import Mapping
 from typing import Final
 
 from bidplane_streams.market import optimum
@@ -74,14 +75,13 @@ def _taken(instance: Instance, result: Result) -> dict[str, list[_Taken]]:
     return taken
 
 
-def would_have_won(bid: InstanceBid, instance: Instance, asked: Asks) -> int | None:
+def would_have_won(bid: InstanceBid, pools: Mapping[str, InstancePool], asked: Asks) -> int | None:
     """The least value, in micro-credits, that the asks say would have been enough; None unknown.
 
     Asks are for one copy more on any node, so they say nothing to renewals and elastic bids.
     """
     if bid.mode == "elastic" or any(way.pinned is not None for way in bid.alternatives):
         return None
-    pools = {pool.name: pool for pool in instance.pools}
     enough = []
     for way in bid.alternatives:
         ask = asked.get(way.pool, {}).get(way.shape)

@@ -230,12 +230,13 @@ def _losers(
     asked: asks.Asks, *, stale: bool,
 ) -> None:  # fmt: skip
     """Orders that did not win rest, or end with the reason and the public price they met."""
-    empty = {pool.name: Counters.of(pool) for pool in instance.pools}
+    stocks = {pool.name: pool for pool in instance.pools}
+    empty = {name: Counters.of(pool) for name, pool in stocks.items()}
     bids = {bid.bid_id: bid for bid in instance.bids}
     for bid_id in sorted(entrants):
         order, reached = entrants[bid_id]
-        if bid_id in result.awards:
-            continue
+        if bid_id in result.awards or _rests(order, turn.now_ms):
+            continue  # who rests is told nothing yet
         first = reached[0].alternative
         room = any(empty[one.pool].fits(one.shape) for one in (way.alternative for way in reached))
         reason = Rejection.OUTBID if room else Rejection.NO_CAPACITY
@@ -245,12 +246,11 @@ def _losers(
             "price_micros_per_unit_slot": result.prices.get(first.pool, 0),
             "unit_slots": UNITS[first.shape] * first.slots,
         }
-        enough = asks.would_have_won(bids[bid_id], instance, asked)
+        enough = asks.would_have_won(bids[bid_id], stocks, asked)
         if enough is not None:
             evidence["would_have_won_micros"] = enough
-        if not _rests(order, turn.now_ms):
-            final = Rejection.SUPPLY_STALE if stale else reason
-            turn.close_order(order, "lost", final, evidence, window)
+        final = Rejection.SUPPLY_STALE if stale else reason
+        turn.close_order(order, "lost", final, evidence, window)
 
 
 def _publish(
