@@ -10,6 +10,7 @@ import pytest
 
 from bidplane_streams.market import clearing, critical, pricing
 from bidplane_streams.market.greedy import Auction, Outcome
+from bidplane_topics.bids import Shape
 from bidplane_topics.instances import (
     Award,
     Instance,
@@ -22,7 +23,7 @@ from bidplane_topics.instances import (
 VALUES = (0, 6, 7, 20)
 # What a bid may ask for, and which of these would serve it just as well: the ways of its wish
 # fewer, or larger shapes that hold what it needs.
-WISHES: dict[str, tuple[tuple[str, str], ...]] = {
+WISHES: dict[str, tuple[tuple[str, Shape], ...]] = {
     "slice": (("p", "3g"),),
     "one": (("p", "1"),),
     "two": (("p", "2"),),
@@ -58,7 +59,7 @@ def _bid(number: int, said: Said) -> InstanceBid:
         mode="elastic" if wish == "levels" else "rigid", level_max=2 if wish == "levels" else 1,
         boost_micros=2 * (number == 1),
         alternatives=tuple(
-            InstanceAlternative(pool=pool, shape=shape, slots=1)  # type: ignore[arg-type]
+            InstanceAlternative(pool=pool, shape=shape, slots=1)
             for pool, shape in WISHES[wish]
         ),
     )  # fmt: skip

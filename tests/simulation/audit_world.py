@@ -234,7 +234,8 @@ class World:
     def _renewal(self, lease: LeaseChanged) -> bids.Place:
         """Another term, for a value that may be too little."""
         duration = self.random.choice((900, 1500, 3000))
-        one = bids.Alternative(shape=lease.shape, duration_ms=duration)  # type: ignore[arg-type]
+        shape: Any = lease.shape  # a lease's is any text
+        one = bids.Alternative(shape=shape, duration_ms=duration)
         rest = self.broker.now_ms + 2500 if self.random.random() < 0.2 else 0
         return bids.Place(
             market=lease.market, value_micros=self.random.randrange(1, 9000), alternatives=(one,),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import builders
@@ -16,13 +18,13 @@ from bidplane_topics.outcomes import OutcomeKind, OutcomeReported
 DEVICES = builders.lease().devices
 
 
-def told(kind: OutcomeKind, bid_id: str = "t/a/k/1/0", **more: object) -> OutcomeReported:
+def told(kind: OutcomeKind, bid_id: str = "t/a/k/1/0", **more: Any) -> OutcomeReported:
     """An outcome about lease l of one device."""
-    given = {
+    given: dict[str, Any] = {
         "outcome_id": ids.joined(kind, bid_id), "tenant": "t", "agent": "a", "at_ms": 1,
         "market": "m", "lease_id": "l", "epoch": 4, "price_micros": 70, "ends_at_ms": 1000,
     }  # fmt: skip
-    return OutcomeReported(kind=kind, bid_id=bid_id, **(given | more))  # type: ignore[arg-type]
+    return OutcomeReported(kind=kind, bid_id=bid_id, **(given | more))
 
 
 WON, BOUND = told("won", devices=DEVICES), told("bound", devices=DEVICES)

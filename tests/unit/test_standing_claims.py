@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 import builders
-from bidplane_streams.sinks import claims_objects, names, records, standing
+from bidplane_streams.sinks import claims_objects, names, records, standing, witness
 from bidplane_topics import markets, registry, supply
 from bidplane_topics.rounds import RoundClosed
 
@@ -28,7 +28,9 @@ class Scene:
         self.standing = standing.Standing(
             "none:9", "fast", self.declared, wake, lambda: self.now_s
         )  # fmt: skip
-        self.offers, self.leases, self.rounds = self.standing.tables
+        self.offers, leases, self.rounds = self.standing.tables
+        assert isinstance(leases, witness.Complete)
+        self.leases = leases
         self.declared.rows["fast"] = records.Row(builders.market("fast", standing=True), 0, 0)
         self.offers.rows["n0"] = records.Row(OFFER, 0, 5)
 
@@ -57,7 +59,7 @@ class Scene:
         """Whether the claim may go, once leases were read after all that was seen."""
         self.standing.dropped({STANDS.lease_id})
         self.now_s += 1
-        self.leases.complete_until_s = self.now_s  # type: ignore[attr-defined]
+        self.leases.complete_until_s = self.now_s
         return self.standing.dropped({STANDS.lease_id}) == {STANDS.lease_id}
 
 
@@ -115,7 +117,7 @@ def test_leases_are_believed_only_as_of_after_the_withdrawal() -> None:
     scene = Scene()
     scene.move()
     scene.apply(7)
-    scene.leases.complete_until_s = scene.now_s  # type: ignore[attr-defined]
+    scene.leases.complete_until_s = scene.now_s
     assert not scene.standing.dropped({STANDS.lease_id})
 
 
