@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,11 +16,11 @@ _TIMEOUT_S = 90
 class Broker:
     """A broker in ``folder``, started at once. Use as a context manager."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, make: Callable[[Path], Kafka] = Kafka) -> None:
         self._loop = asyncio.new_event_loop()
         # The kernel ends a child with the thread that started it, so the thread stays until stop.
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._kafka = Kafka(folder)
+        self.kafka = make(folder)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -28,7 +28,7 @@ class Broker:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._do(self._kafka.stop())
+        self._do(self.kafka.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -36,19 +36,19 @@ class Broker:
     @property
     def bootstrap(self) -> str:
         """``host:port``."""
-        return self._kafka.bootstrap
+        return self.kafka.bootstrap
 
     def start(self) -> None:
         """Start it, on the ports that it had."""
-        self._do(self._kafka.start())
+        self._do(self.kafka.start())
 
     def kill9(self) -> None:
         """Kill it as a crash would."""
-        self._do(self._kafka.kill9())
+        self._do(self.kafka.kill9())
 
     def stop(self) -> None:
         """Stop it in order."""
-        self._do(self._kafka.stop())
+        self._do(self.kafka.stop())
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_TIMEOUT_S)

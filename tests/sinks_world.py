@@ -54,14 +54,8 @@ class World:
         )
 
     def kubectl(self, *words: str, config: str = "", stdin: str = "") -> str:
-        """What kubectl prints; raises CalledProcessError where it refuses."""
-        argv = [str(assets.program("kubectl")), "--kubeconfig", config or self.admin, *words]
-        done = subprocess.run(
-            argv, input=stdin, capture_output=True, text=True, timeout=60, check=False
-        )
-        if done.returncode:
-            raise Refused(done.stderr.strip())
-        return done.stdout
+        """What kubectl prints; raises Refused where it refuses."""
+        return kubectl(config or self.admin, *words, stdin=stdin)
 
     def objects(self, *words: str, config: str = "") -> list[dict[str, Any]]:
         """The items of ``kubectl get WORDS -o json``."""
@@ -238,6 +232,17 @@ class Process:
         """End it and wait."""
         self._child.send_signal(number)
         return self._child.wait(20)
+
+
+def kubectl(config: str, *words: str, stdin: str = "") -> str:
+    """What kubectl prints with a kubeconfig; raises Refused where it refuses."""
+    argv = [str(assets.program("kubectl")), "--kubeconfig", config, *words]
+    done = subprocess.run(
+        argv, input=stdin, capture_output=True, text=True, timeout=60, check=False
+    )
+    if done.returncode:
+        raise Refused(done.stderr.strip())
+    return done.stdout
 
 
 def until(what: str, ask: Callable[[], T], timeout_s: float = 30.0) -> T:

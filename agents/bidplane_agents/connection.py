@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -25,6 +25,9 @@ from bidplane_agents.errors import BadInput, Unreachable
 
 REACH_TIMEOUT_S: Final = 10.0
 DEFAULT_DIR: Final = ".bidplane"
+# The first one counts where none is named.
+PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN")
 # aiokafka's default of 100 ms makes every first attempt that meets a moving coordinator slow.
 RETRY_BACKOFF_MS: Final = 20
 _PORT_MAX: Final = 65_535
@@ -112,7 +115,9 @@ class Connection(msgspec.Struct, frozen=True):
         except (KafkaError, OSError, TimeoutError) as error:
             # A client's own words for "nobody listens there" are a list of internals.
             silent = isinstance(error, KafkaConnectionError) or not str(error)
-            detail = "nobody answers" if silent else str(error)
+            # Its clients tell a refusal of credentials from silence in their log alone.
+            doubt = ", or it refuses these credentials" if self.options else ""
+            detail = f"nobody answers{doubt}" if silent else str(error)
             raise Unreachable(
                 f"Kafka at {self.bootstrap} cannot be reached ({detail}): start it, or name "
                 "another with --kafka or BIDPLANE_KAFKA"
@@ -130,7 +135,7 @@ def from_environment(
     bootstrap = kafka or environ.get("BIDPLANE_KAFKA", "")
     if not bootstrap:
         bootstrap = _from_state(Path(working_directory(directory, environ)) / "state.json")
-    return Connection(addresses("Kafka address ", bootstrap), _security(environ))
+    return Connection(addresses("Kafka address ", bootstrap), security(environ))
 
 
 def addresses(what: str, text: str) -> str:
@@ -167,19 +172,45 @@ def _from_state(path: Path) -> str:
     return address
 
 
-def _security(environ: Mapping[str, str]) -> dict[str, Any]:
-    """TLS and SASL by environment and files: secrets are never arguments."""
-    protocol = environ.get("BIDPLANE_KAFKA_SECURITY_PROTOCOL", "PLAINTEXT")
+def security(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """TLS and SASL by environment and files, for every client of every process.
+
+    Secrets are never arguments. Files are read anew at each call, so that what a rotation wrote
+    counts for the next client.
+
+    Raises:
+        BadInput: a setting cannot be used.
+    """
+    protocol = _one_of(environ, "BIDPLANE_KAFKA_SECURITY_PROTOCOL", PROTOCOLS)
     if protocol == "PLAINTEXT":
         return {}
     options: dict[str, Any] = {"security_protocol": protocol}
     if protocol.endswith("SSL"):
         options["ssl_context"] = _tls(environ)
     if protocol.startswith("SASL"):
-        options["sasl_mechanism"] = environ.get("BIDPLANE_KAFKA_SASL_MECHANISM", "SCRAM-SHA-256")
-        options["sasl_plain_username"] = environ.get("BIDPLANE_KAFKA_SASL_USERNAME", "")
+        user = environ.get("BIDPLANE_KAFKA_SASL_USERNAME", "")
+        if not user:
+            raise BadInput(f"BIDPLANE_KAFKA_SASL_USERNAME is empty: {protocol} wants a user")
+        options["sasl_mechanism"] = _one_of(environ, "BIDPLANE_KAFKA_SASL_MECHANISM", MECHANISMS)
+        options["sasl_plain_username"] = user
         options["sasl_plain_password"] = _secret(environ, "BIDPLANE_KAFKA_SASL_PASSWORD_FILE")
     return options
+
+
+def client_options(bootstrap: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """What every aiokafka client of a process takes: where Kafka is, and how to speak to it.
+
+    Raises:
+        BadInput: a security setting cannot be used.
+    """
+    return {"bootstrap_servers": bootstrap, **security(environ)}
+
+
+def _one_of(environ: Mapping[str, str], name: str, words: Sequence[str]) -> str:
+    word = environ.get(name) or words[0]
+    if word not in words:
+        raise BadInput(f"{name}={word!r}: write one of {', '.join(words)}")
+    return word
 
 
 def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
@@ -189,7 +220,7 @@ def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=authority)
         if certificate:
             context.load_cert_chain(certificate, environ.get("BIDPLANE_KAFKA_KEY_FILE") or None)
-    except OSError as error:
+    except OSError as error:  # broken certificates are OSErrors too
         raise BadInput(f"TLS for Kafka: {error}: check the BIDPLANE_KAFKA_*_FILE paths") from error
     return context
 

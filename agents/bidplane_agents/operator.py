@@ -284,14 +284,20 @@ class Operator:
                 known.pop(event.market, None)
         return known
 
-    async def create_market(self, rules: dict[str, Any]) -> markets.MarketDeclared:
+    async def create_market(
+        self, rules: dict[str, Any], *, if_missing: bool = False
+    ) -> markets.MarketDeclared:
         """Declare a market; ``rules`` are MarketDeclared's fields without the partition.
+
+        With ``if_missing`` a market that is declared is left as it is.
 
         Raises:
             BadInput: it exists, a rule cannot be used, or every partition has or had a market.
         """
         name = ids.check_name("market", str(rules.get("market", "")))
-        if name in await self.declared_markets():
+        if declared := (await self.declared_markets()).get(name):
+            if if_missing:
+                return declared
             raise BadInput(f"market {name} exists already: see `bidplane market list`")
         count = await topology.partition_count(self.connection, registry.ORDERS)
         homes = await market_rules.homes(self.connection)

@@ -43,7 +43,7 @@ async def _row(count: int, size: int) -> bench_report.Row:
         try:
             reached = connection.Connection(broker.bootstrap)
             await topology.apply(reached, registry.Partitions(tenant=1, market=1))
-            async with _worker(home, broker.bootstrap) as pid:
+            async with worker(home, broker.bootstrap, "accounts") as pid:
                 rate = await _measured(reached, count, size, psutil.Process(pid))
         finally:
             await broker.stop()
@@ -93,9 +93,12 @@ async def _idle_share(worker: psutil.Process) -> float:
 
 
 @contextlib.asynccontextmanager
-async def _worker(home: pathlib.Path, bootstrap: str) -> AsyncIterator[int]:
+async def worker(
+    home: pathlib.Path, bootstrap: str, lanes: str = "accounts,markets,router"
+) -> AsyncIterator[int]:
+    """A worker process with these lanes; its process id."""
     env = {
-        "BIDPLANE_KAFKA": bootstrap, "BIDPLANE_INSTANCE": "bench", "BIDPLANE_LANES": "accounts",
+        "BIDPLANE_KAFKA": bootstrap, "BIDPLANE_INSTANCE": "bench", "BIDPLANE_LANES": lanes,
         "BIDPLANE_DATA_DIR": str(home / "faust"),
         "BIDPLANE_WEB_PORT": str(ports.remembered(home / "web.json", "web")["web"]),
     }  # fmt: skip

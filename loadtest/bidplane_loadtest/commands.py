@@ -21,7 +21,7 @@ import rich.console
 import typer
 
 from bidplane_agents.errors import BadInput, Unreachable
-from bidplane_loadtest import commands_simulate
+from bidplane_loadtest import commands_dashboards, commands_loadtest, commands_simulate
 from bidplane_topics import codec
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def attach(app: typer.Typer) -> None:
     """Add our commands to the command line."""
     app.command()(demo)
     app.command()(commands_simulate.simulate)
+    app.command()(commands_loadtest.loadtest)
+    app.add_typer(commands_dashboards.app, name="dashboards")
 
 
 class Progress:

@@ -15,16 +15,17 @@ from typing import Any
 import faust
 from faust.sensors.prometheus import setup_prometheus_sensors
 
+from bidplane_streams import probes, read_models, stages
 from bidplane_streams import settings as settings_module
 from bidplane_streams.errors import SettingsRefused
 from bidplane_streams.exact import solving
 from bidplane_streams.fast import clearing
-from bidplane_streams.lanes import accounts, death, markets
+from bidplane_streams.lanes import account_measures, accounts, death, market_measures, markets
 from bidplane_streams.lanes.conf import Access, LaneConf
 from bidplane_streams.lanes.lane import Lane
 from bidplane_streams.lanes.recent import Recent
 from bidplane_streams.lanes.router import Router
-from bidplane_streams.processors import usage, views
+from bidplane_streams.processors import broker_credentials, usage, views
 from bidplane_streams.settings import Settings
 from bidplane_topics import registry
 
@@ -43,12 +44,15 @@ class App(faust.App):
     bidplane: Settings
     lanes: dict[str, Lane | Router]
     recent: Recent
+    models: read_models.ReadModels
+    health: probes.Health
     warming: asyncio.Task[bool]
 
     async def on_start(self) -> None:
         """Start the lanes, then what Faust starts; the compiled clearing comes when it is ready."""
         self.warming = asyncio.create_task(asyncio.to_thread(clearing.warm))
-        for service in (*self.lanes.values(), self.recent):
+        self.add_future(self.health.beat())
+        for service in (*self.lanes.values(), self.recent, self.models.follower):
             await self.add_runtime_dependency(service)
         await super().on_start()
 
@@ -61,6 +65,10 @@ class App(faust.App):
         last.daemon = True
         last.start()
         await super().stop()
+
+    def missing(self) -> str:
+        """What this process waits for before it does all of its work; empty if nothing."""
+        return "; ".join(said for lane in self.lanes.values() if (said := lane.missing()))
 
     def lanes_view(self) -> dict[str, Any]:
         """What every lane of this process says of itself."""
@@ -78,12 +86,18 @@ def build(settings: Settings) -> App:
         web_host=settings.web_host, web_bind=settings.web_host, web_port=settings.web_port,
         datadir=settings.data_dir, topic_partitions=partitions, topic_disable_leader=True,
         table_standby_replicas=0, broker_session_timeout=6, broker_heartbeat_interval=1,
+        broker_credentials=broker_credentials.of(settings.security),
     )  # fmt: skip
     app.bidplane = settings
     app.lanes = {name: _lane(name, settings) for name in settings.lanes}
     app.recent = Recent(_conf(settings, "recent", inputs=(registry.ROUNDS,)))
     usage.attach(app, partitions, settings.usage_window_s)
     views.attach(app, app.lanes_view, app.recent.view)
+    app.models = read_models.build(_conf(settings, "views", inputs=()), app.recent, app.lanes)
+    views.attach_models(app, app.models.pages)
+    app.health = probes.Health(app.missing)
+    views.attach_probes(app, app.health.live, app.health.ready)
+    stages.says_its_build("worker")
     setup_prometheus_sensors(app, pattern="/metrics", name_prefix="bidplane_faust")
     return app
 
@@ -96,12 +110,13 @@ def _lane(name: str, settings: Settings) -> Lane | Router:
             settings, name, inputs=accounts.INPUTS, globals_=accounts.GLOBALS,
             outputs=accounts.OUTPUTS, changelog=accounts.CHANGELOG.name,
         )  # fmt: skip
-        return Lane(conf, accounts.AccountsLogic())
+        return Lane(conf, accounts.AccountsLogic(), account_measures.AccountMeasures())
     conf = _conf(
         settings, name, inputs=markets.INPUTS, globals_=markets.GLOBALS, outputs=markets.OUTPUTS,
         changelog=markets.CHANGELOG.name, records_max=WINDOW_RECORDS, buffer_records=WINDOW_RECORDS,
     )  # fmt: skip
-    return Lane(conf, markets.MarketsLogic(clearing.clear, solving.clear))
+    logic = markets.MarketsLogic(clearing.clear, solving.clear)
+    return Lane(conf, logic, market_measures.MarketMeasures())
 
 
 def _conf(
@@ -110,7 +125,7 @@ def _conf(
     **rest: Any,
 ) -> LaneConf:  # fmt: skip
     return LaneConf(
-        app_id=settings.app_id, name=name, access=Access(settings.kafka),
+        app_id=settings.app_id, name=name, access=Access(settings.kafka, settings.security),
         instance=settings.instance, inputs=tuple(topic.name for topic in inputs),
         globals_=tuple(topic.name for topic in globals_),
         outputs=tuple(topic.name for topic in outputs), **rest,

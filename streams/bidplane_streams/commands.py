@@ -14,9 +14,12 @@ from bidplane_agents import connection
 from bidplane_agents.errors import BadInput
 from bidplane_streams import (
     commands_clear,
+    commands_doctor,
     commands_round,
+    commands_status,
     commands_system,
     commands_worker,
+    plane_options,
     sold_classes,
 )
 
@@ -25,7 +28,8 @@ source = typer.Typer(no_args_is_help=True, help="Sources: inventory.")
 
 Kafka = Annotated[str, typer.Option(envvar="BIDPLANE_KAFKA", help="HOST:PORT of Kafka.")]
 Kubeconfig = Annotated[
-    str, typer.Option(envvar="KUBECONFIG", help="The host cluster's kubeconfig.")
+    str,
+    typer.Option(envvar="KUBECONFIG", help="The host cluster's kubeconfig; none in a pod of it."),
 ]
 Market = Annotated[str, typer.Option(envvar="BIDPLANE_MARKET", help="The market to serve.")]
 MetricsPort = Annotated[
@@ -40,8 +44,9 @@ ClustersDir = Annotated[
 def attach(app: typer.Typer) -> None:
     """Add our commands to the command line."""
     app.command()(commands_system.up)
-    app.command()(commands_system.down)
-    app.command()(commands_system.status)
+    app.command()(commands_status.down)
+    app.command()(commands_status.status)
+    app.command()(commands_doctor.doctor)
     app.command()(commands_worker.worker)
     app.command()(commands_clear.clear)
     app.command("round")(commands_round.replay)
@@ -50,11 +55,12 @@ def attach(app: typer.Typer) -> None:
 
 
 def _address(kafka: str) -> str:
-    """Kafka's address, checked before anything starts.
+    """Kafka's address; it and the security settings are checked before anything starts.
 
     Raises:
-        BadInput: none was given, or what was given is none.
+        BadInput: none was given, or what was given cannot be used.
     """
+    connection.security()
     if not kafka:
         raise BadInput("no Kafka address: give --kafka HOST:PORT or set BIDPLANE_KAFKA")
     return connection.addresses("--kafka ", kafka)
@@ -76,22 +82,37 @@ def sink_claims(
 def sink_clusters(
     kafka: Kafka = "", clusters_dir: ClustersDir = ".bidplane/clusters",
     metrics_port: MetricsPort = 0,
+    provider: plane_options.Provider = "process", kubeconfig: Kubeconfig = "",
+    planes_namespace: plane_options.Namespace = plane_options.NAMESPACE,
+    planes_address: plane_options.Address = plane_options.ADDRESS,
+    planes_agent_address: plane_options.AgentAddress = "",
+    helm: plane_options.Helm = "helm", chart: plane_options.Chart = "",
+    chart_values: plane_options.Values = "",
 ) -> None:  # fmt: skip
     """Give agents registered with --cluster a control plane of their own."""
     from bidplane_streams import commands_sinks  # noqa: PLC0415
 
-    commands_sinks.sink_clusters(_address(kafka), clusters_dir, metrics_port)
+    planes = plane_options.planes(
+        planes_namespace, planes_address, planes_agent_address, helm, chart, chart_values
+    )
+    commands_sinks.sink_clusters(
+        _address(kafka), clusters_dir, metrics_port, provider, kubeconfig=kubeconfig, planes=planes
+    )
 
 
 @sink.command("nodes")
 def sink_nodes(
     kafka: Kafka = "", kubeconfig: Kubeconfig = "", market: Market = "pool-a",
     clusters_dir: ClustersDir = ".bidplane/clusters", metrics_port: MetricsPort = 0,
+    planes_namespace: plane_options.KubeconfigsIn = "",
 ) -> None:  # fmt: skip
     """Show leases in agents' clusters as nodes and devices; run their pods in the host cluster."""
     from bidplane_streams import commands_sinks  # noqa: PLC0415
 
-    commands_sinks.sink_nodes(_address(kafka), kubeconfig, market, clusters_dir, metrics_port)
+    commands_sinks.sink_nodes(
+        _address(kafka), kubeconfig, market, clusters_dir, metrics_port,
+        planes_namespace=planes_namespace,
+    )  # fmt: skip
 
 
 @source.command("inventory")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from bidplane_agents import errors as agent_errors
-from bidplane_streams import handover_wires
+from bidplane_streams import handover_wires, plane_pki
 from bidplane_streams.embedded import controlplane
 from bidplane_streams.embedded import errors as embedded_errors
 from bidplane_streams.sinks import (
@@ -20,6 +20,7 @@ from bidplane_streams.sinks import (
     claims_seen,
     clusters,
     kube,
+    kubeconfigs,
     mirror,
     nodes,
     records,
@@ -27,7 +28,7 @@ from bidplane_streams.sinks import (
 )
 from bidplane_streams.sinks import errors as sink_errors
 from bidplane_streams.sinks.providers import base as providers
-from bidplane_streams.sinks.providers import process
+from bidplane_streams.sinks.providers import chart, process
 from bidplane_streams.sources import inventory, sellable, supplier
 from bidplane_topics import markets, registry
 
@@ -61,33 +62,67 @@ def sink_claims(
 
 
 def sink_clusters(
-    kafka: str, clusters_dir: str, metrics_port: int = 0, provider: str = "process"
+    kafka: str,
+    clusters_dir: str,
+    metrics_port: int = 0,
+    provider: str = "process",
+    *,
+    kubeconfig: str = "",
+    planes: providers.Planes | None = None,
 ) -> None:
-    """Run the clusters sink until SIGTERM or SIGINT; control planes of `process` end with it."""
-    made = PROVIDERS[provider](pathlib.Path(clusters_dir).absolute())
+    """Run the clusters sink until SIGTERM or SIGINT; control planes of `process` end with it.
+
+    Raises:
+        BadInput: there is no such provider, or it lacks something that it needs.
+    """
+    if provider not in PROVIDERS:
+        raise agent_errors.BadInput(f"--provider {provider}: there are {', '.join(PROVIDERS)}")
+    folder = pathlib.Path(clusters_dir).absolute()
+    settings = providers.Settings(folder, kubeconfig, planes or providers.Planes())
 
     async def serve() -> None:
         wake = asyncio.Event()
+        made = await PROVIDERS[provider](settings, wake)
         await worker.serve(clusters.ClustersSink(kafka, made, wake), wake, metrics_port)
 
     _run(serve())
 
 
-def _process_provider(folder: pathlib.Path) -> process.ProcessProvider:
+async def _process_provider(
+    settings: providers.Settings, wake: asyncio.Event
+) -> process.ProcessProvider:
+    del wake  # nothing changes here that it does not do itself
+
     def make(home: pathlib.Path, name: str) -> controlplane.ControlPlane:
         return controlplane.ControlPlane(home, name, controlplane.Flavour.AGENT, restart=True)
 
-    return process.ProcessProvider(folder, make, (embedded_errors.EmbeddedError,))
+    return process.ProcessProvider(settings.folder, make, (embedded_errors.EmbeddedError,))
+
+
+async def _chart_provider(settings: providers.Settings, wake: asyncio.Event) -> chart.ChartProvider:
+    api = await kube.connect(settings.kubeconfig)
+    return chart.ChartProvider(api, settings.planes, plane_pki.issue, wake)
 
 
 # Who may run agents' control planes, by name.
-PROVIDERS: Final[dict[str, providers.Factory]] = {"process": _process_provider}
+PROVIDERS: Final[dict[str, providers.Factory]] = {
+    "process": _process_provider,
+    "chart": _chart_provider,
+}
 
 
 def sink_nodes(
-    kafka: str, kubeconfig: str, market: str, clusters_dir: str, metrics_port: int = 0
+    kafka: str,
+    kubeconfig: str,
+    market: str,
+    clusters_dir: str,
+    metrics_port: int = 0,
+    *,
+    planes_namespace: str = "",
 ) -> None:
-    """Sync one market's leases with the clusters under CLUSTERS_DIR until SIGTERM or SIGINT.
+    """Sync one market's leases with agents' clusters until SIGTERM or SIGINT.
+
+    Their kubeconfigs lie under CLUSTERS_DIR, or in Secrets of a namespace of the host cluster.
 
     Raises:
         BadInput: the kubeconfig is missing or is none.
@@ -97,7 +132,12 @@ def sink_nodes(
     async def serve() -> None:
         wake = asyncio.Event()
         api = await kube.connect(kubeconfig)
-        await worker.serve(nodes.NodesSink(api, kafka, market, root, wake), wake, metrics_port)
+        source = (
+            kubeconfigs.Secrets(api, planes_namespace, wake)
+            if planes_namespace
+            else kubeconfigs.Folder(root)
+        )
+        await worker.serve(nodes.NodesSink(api, kafka, market, source, wake), wake, metrics_port)
 
     _run(serve())
 

@@ -17,13 +17,20 @@ from typing import Annotated, Any, NoReturn
 
 import msgspec
 import rich.console
-import rich.table
 import typer
 
-from bidplane_agents import connection, operator, profiles, topology
+from bidplane_agents import connection, operator, profiles, surveying, topology
 from bidplane_agents import errors as agent_errors
 from bidplane_agents.commands import output
-from bidplane_streams import detached, given_servers, sold_classes, system_ready
+from bidplane_streams import (
+    commands_rehearsal,
+    commands_status,
+    detached,
+    rehearsal,
+    sold_classes,
+    system_ready,
+    watched,
+)
 from bidplane_streams.embedded import devices, directory, errors, ports, system, unusual
 from bidplane_topics import codec, ids, money, registry
 from bidplane_topics import errors as contract_errors
@@ -55,6 +62,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     mixed: int = 0
     companion: str = ""
     classes: tuple[str, ...] = ()
+    prometheus: bool = False
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +75,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     market: str
     web: str
     system: Any
+    prometheus: str = ""
 
 
 @contextlib.asynccontextmanager
@@ -78,6 +87,8 @@ async def running(
     Raises:
         EmbeddedError: a server cannot run here; the message is one line.
     """
+    if plan.prometheus:
+        await watched.build()  # here Ctrl-C still ends a build
     say("starting Kafka and the host control plane")
     async with system.System(
         plan.directory,
@@ -88,12 +99,15 @@ async def running(
     ) as servers:
         say("creating topics and the market" + "s" * bool(plan.beside))
         await _prepare_kafka(servers.kafka, plan)
-        chosen = ports.remembered(plan.directory.absolute() / "ports.json", *_port_names(plan))
+        home = plan.directory.absolute()
+        chosen = ports.remembered(home / "ports.json", *_port_names(plan))
         say("starting the worker, the sinks and the inventory source")
         await _add_processes(servers, plan, chosen)
         web = f"http://127.0.0.1:{chosen['worker']}"
-        clusters = plan.directory.absolute() / "clusters"
+        clusters = home / "clusters"
         servers.note(web=web, market=plan.market, clusters=str(clusters), ready=False)
+        watch = watched.start(servers, home, chosen) if plan.prometheus else None
+        prometheus = await watch if watch else ""
         if plan.kubeconfig is None:
             say("waiting until every device is on sale")
             await system_ready.until_on_sale(
@@ -105,35 +119,48 @@ async def running(
             kafka=servers.kafka,
             host_kubeconfig=servers.kubeconfig,
             clusters_dir=clusters,
-            directory=plan.directory.absolute(),
+            directory=home,
             market=plan.market,
             web=web,
             system=servers,
+            prometheus=prometheus,
         )
         say("stopping")
 
 
 async def _prepare_kafka(kafka: str, plan: Plan) -> None:
     """Topics and the market, where they are not there yet."""
-    reached = connection.Connection(kafka)
-    await topology.apply(reached, registry.Partitions())
+    reached = connection.from_environment(kafka)
+    given = plan.kafka is not None  # its counts are fixed for its life
+    counts = await surveying.counts(reached) if given else registry.Partitions()
+    await topology.apply(reached, counts)
     async with operator.Operator(reached) as hand:
         declared = await hand.declared_markets()
         for name in (plan.market, *plan.beside):
             if name in declared:
                 continue
-            await hand.create_market(
-                {
-                    "market": name, "window_ms": plan.window_ms, "grace_ms": plan.grace_ms,
-                    "bind_deadline_ms": plan.bind_deadline_ms,
-                    "reserve_micros": plan.reserve_micros, "standing": plan.standing,
-                }
-            )  # fmt: skip
+            await hand.create_market({"market": name, **_rules(plan)})
+
+
+def _rules(plan: Plan) -> dict[str, Any]:
+    """What markets are declared with."""
+    names = ("window_ms", "grace_ms", "bind_deadline_ms", "reserve_micros", "standing")
+    return {name: getattr(plan, name) for name in names}
+
+
+def _asked(plan: Plan) -> rehearsal.Asked:
+    return rehearsal.Asked(
+        directory=plan.directory.absolute(), kafka=plan.kafka, kubeconfig=plan.kubeconfig,
+        nodes=plan.nodes, markets=(plan.market, *plan.beside), rules=_rules(plan),
+        processes=_port_names(plan), classes=sold_classes.by_driver(plan.classes),
+    )  # fmt: skip
 
 
 def _port_names(plan: Plan) -> tuple[str, ...]:
     beside = (f"{name}-{market}" for market in plan.beside for name in PER_MARKET)
-    return (*PORT_NAMES, *(f"worker-{number}" for number in range(1, plan.workers)), *beside)
+    more = (f"worker-{number}" for number in range(1, plan.workers))
+    watching = (watched.NAME,) if plan.prometheus else ()
+    return (*PORT_NAMES, *more, *beside, *watching)
 
 
 async def _add_processes(servers: system.System, plan: Plan, chosen: dict[str, int]) -> None:
@@ -164,7 +191,9 @@ def _sinks(servers: system.System, plan: Plan, home: pathlib.Path) -> dict[str, 
     named = dict.fromkeys([*plan.classes, *([unusual.FPGA_DRIVER] if plan.mixed else [])])
     classes = [word for name in named for word in ("--device-class", name)]
     more = [*classes, "--companion", plan.companion] if plan.companion else classes
-    found = {"sink-clusters": ["sink", "clusters", "--kafka", servers.kafka, *clusters]}
+    # Said out loud: the environment of an operator of planes in pods names others.
+    own, folder = ["--provider", "process"], [*clusters, "--planes-namespace", ""]
+    found = {"sink-clusters": ["sink", "clusters", "--kafka", servers.kafka, *own, *clusters]}
     for market in (plan.market, *plan.beside):
         common = ["--kafka", servers.kafka, "--market", market]
         chosen = [*kubeconfig("inventory"), *more]
@@ -172,7 +201,7 @@ def _sinks(servers: system.System, plan: Plan, home: pathlib.Path) -> dict[str, 
         only = ["--only-assigned"] if market in plan.beside else []
         found |= {
             f"sink-claims{suffix}": ["sink", "claims", *common, *kubeconfig("claims"), *classes],
-            f"sink-nodes{suffix}": ["sink", "nodes", *common, *kubeconfig("nodes"), *clusters],
+            f"sink-nodes{suffix}": ["sink", "nodes", *common, *kubeconfig("nodes"), *folder],
             f"source-inventory{suffix}": ["source", "inventory", *common, *chosen, *only],
         }
     return found
@@ -180,14 +209,9 @@ def _sinks(servers: system.System, plan: Plan, home: pathlib.Path) -> dict[str, 
 
 # -- commands ------------------------------------------------------------------------------------
 
-Dir = Annotated[
-    pathlib.Path, typer.Option("--dir", envvar="BIDPLANE_DIR", help="Where the system lives.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 def up(
-    dir_: Dir = pathlib.Path(".bidplane"),
+    dir_: commands_status.Dir = pathlib.Path(".bidplane"),
     nodes: Annotated[int, typer.Option(min=1, max=1000, help="Simulated nodes of 8 GPUs.")] = 16,
     agents: Annotated[int, typer.Option(min=0, help="Example agents to register.")] = 0,
     mixed: Annotated[
@@ -204,24 +228,38 @@ def up(
     kubeconfig: Annotated[
         pathlib.Path | None, typer.Option(help="Your host cluster, instead of an embedded one.")
     ] = None,
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Run a Prometheus over it, with our rules.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready.")] = False,
-    as_json: AsJson = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would create, and change nothing.")
+    ] = False,
+    as_json: commands_status.AsJson = False,
 ) -> None:
     """Run the whole system on this machine until Ctrl-C."""
     if kubeconfig is not None and not kubeconfig.is_file():
         _fail(2, f"--kubeconfig {kubeconfig}: no such file: name your host cluster's kubeconfig")
-    _refuse_second(dir_.absolute())
+    if not dry_run:
+        _refuse_second(dir_.absolute())
+    if kafka is None and connection.security():
+        _fail(2, "BIDPLANE_KAFKA_SECURITY_PROTOCOL is set, and the embedded Kafka speaks PLAINTEXT:"
+              " unset it, or name yours with --kafka")  # fmt: skip
     if mixed > nodes:
         _fail(2, f"--mixed {mixed}: there are {nodes} nodes (--nodes)")
     plan = Plan(
         directory=dir_, nodes=nodes, workers=workers, kafka=kafka, kubeconfig=kubeconfig,
         mixed=mixed, companion=_checked(companion, device_class or ()),
         classes=tuple(device_class or ()), beside=_beside(beside or ()),
+        prometheus=prometheus,
     )  # fmt: skip
     # A server that is still starting is no news: what fails for good is told in one line.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        asyncio.run(given_servers.check(kafka, kubeconfig))
+        if dry_run:
+            commands_rehearsal.show(_asked(plan), as_json=as_json)
+            return
+        asyncio.run(rehearsal.before(_asked(plan), output.note))
         if detach:
             _detached(plan, agents, as_json=as_json)
             return
@@ -279,7 +317,7 @@ async def _serve(plan: Plan, agents: int, *, as_json: bool) -> None:
 
 async def _register_examples(served: Running, count: int) -> None:
     """Agents example/agent-0… with 100 credits each and their profiles in DIR/agents."""
-    async with operator.Operator(connection.Connection(served.kafka)) as hand:
+    async with operator.Operator(connection.from_environment(served.kafka)) as hand:
         for number in range(count):
             name = f"example/agent-{number}"
             path = profiles.path_of(name, str(served.directory))
@@ -300,6 +338,7 @@ def _addresses(served: Running) -> str:
             f"agents' clusters {served.clusters_dir}",
             f"logs             {served.directory / 'logs'}",
             f"market           {served.market}",
+            *([f"Prometheus       {served.prometheus}"] if served.prometheus else []),
         )
     )
 
@@ -313,42 +352,13 @@ def _detached(plan: Plan, agents: int, *, as_json: bool) -> None:
     argv += ["--mixed", str(plan.mixed)] if plan.mixed else []
     argv += ["--companion", plan.companion] if plan.companion else []
     argv += [word for name in plan.classes for word in ("--device-class", name)]
+    argv += ["--prometheus"] if plan.prometheus else []
     argv += ["--kafka", plan.kafka] if plan.kafka else []
     argv += ["--kubeconfig", str(plan.kubeconfig)] if plan.kubeconfig else []
     state = detached.start(argv, home, output.note)
     typer.echo(
         codec.pretty(state) if as_json else f"ready: see `bidplane status --dir {home.path}`"
     )
-
-
-def down(dir_: Dir = pathlib.Path(".bidplane"), as_json: AsJson = False) -> None:
-    """Stop the system of a directory; its data stays."""
-    stopped = directory.Directory(dir_.absolute()).down()
-    if as_json:
-        typer.echo(codec.pretty({"stopped": stopped}))
-    else:
-        typer.echo("stopped" if stopped else f"nothing runs in {dir_}")
-
-
-def status(dir_: Dir = pathlib.Path(".bidplane"), as_json: AsJson = False) -> None:
-    """Say what runs, where, and how it is."""
-    state = directory.Directory(dir_.absolute()).status()
-    if as_json:
-        typer.echo(codec.pretty(state or {"ready": False}))
-        return
-    if state is None:
-        typer.echo(f"nothing runs in {dir_}: start it with `bidplane up --dir {dir_}`")
-        return
-    table = rich.table.Table("process", "pid", "up", "starts", "MiB", "log")
-    total = 0
-    for name, row in sorted(state["processes"].items()):
-        total += row["rss_mib"]
-        cells = (row["pid"], row["up"], row["starts"], row["rss_mib"], row["log"])
-        table.add_row(name, *(str(cell) for cell in cells))
-    rich.console.Console().print(table)
-    for name in ("kafka", "kubeconfig", "web", "market", "clusters"):
-        typer.echo(f"{name:<10} {state.get(name, '-')}")
-    typer.echo(f"memory     {total} MiB resident in all (shared pages counted in each process)")
 
 
 def _fail(code: int, sentence: str) -> NoReturn:

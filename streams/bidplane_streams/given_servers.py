@@ -6,7 +6,9 @@ Decides whether they answer and are new enough. Refuses to change anything on th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pathlib
+from collections.abc import AsyncIterator
 from typing import Final
 
 from bidplane_agents import connection
@@ -28,26 +30,37 @@ async def check(kafka: str | None, kubeconfig: pathlib.Path | None) -> None:
     """
     if kafka is not None:
         given = connection.addresses("--kafka ", kafka)
-        async with connection.Connection(given).administered():
+        async with connection.from_environment(given).administered():
             pass
     if kubeconfig is not None:
         await _check_cluster(kubeconfig)
 
 
-async def _check_cluster(kubeconfig: pathlib.Path) -> None:
-    where = f"--kubeconfig {kubeconfig}"
+@contextlib.asynccontextmanager
+async def reached(kubeconfig: pathlib.Path) -> AsyncIterator[kube.Kube]:
+    """The cluster of a kubeconfig; what goes wrong with it is one sentence.
+
+    Raises:
+        BadInput: it is no kubeconfig, or its user is refused.
+        Unreachable: the cluster does not answer.
+    """
     try:
         api = await kube.connect(str(kubeconfig))
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                version = await api.call("GET", "/version")
+            yield api
         finally:
             await api.close()
     except errors.Permanent as error:
         raise agent_errors.BadInput(str(error)) from error
     except (errors.Retriable, TimeoutError) as error:
         detail = str(error) or f"no answer within {ANSWER_TIMEOUT_S:.0f} s"
-        raise agent_errors.Unreachable(f"{where}: {detail}") from error
+        raise agent_errors.Unreachable(f"--kubeconfig {kubeconfig}: {detail}") from error
+
+
+async def _check_cluster(kubeconfig: pathlib.Path) -> None:
+    async with reached(kubeconfig) as api, asyncio.timeout(ANSWER_TIMEOUT_S):
+        version = await api.call("GET", "/version")
+    where = f"--kubeconfig {kubeconfig}"
     minor = int("".join(filter(str.isdigit, str(version.get("minor", "")))) or 0)
     if (str(version.get("major")), minor) < ("1", MINOR_LEAST):
         raise agent_errors.BadInput(

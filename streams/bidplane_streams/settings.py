@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -27,6 +27,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One worker. ``instance`` must be its own: two workers that share one fence each other."""
 
     kafka: str
+    # TLS and SASL, as aiokafka's clients take them.
+    security: dict[str, Any] = {}
     app_id: str
     instance: str
     data_dir: Path
@@ -46,6 +48,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     data_dir = environ.get("BIDPLANE_DATA_DIR") or f".bidplane/faust/{instance}"
     return Settings(
         kafka=_addresses(environ.get("BIDPLANE_KAFKA") or "127.0.0.1:9092"),
+        security=_security(environ),
         app_id=_name("BIDPLANE_APP_ID", environ.get("BIDPLANE_APP_ID") or "bidplane"),
         instance=_name("BIDPLANE_INSTANCE", instance),
         data_dir=Path(data_dir).absolute(),
@@ -59,6 +62,13 @@ def load(environ: Mapping[str, str]) -> Settings:
 def _addresses(text: str) -> str:
     try:
         return connection.addresses("BIDPLANE_KAFKA=", text)
+    except agent_errors.BadInput as error:
+        raise SettingsRefused(str(error)) from error
+
+
+def _security(environ: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        return connection.security(environ)
     except agent_errors.BadInput as error:
         raise SettingsRefused(str(error)) from error
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import aiokafka
 
+from bidplane_agents import connection
 from bidplane_streams.embedded import errors
 from bidplane_topics import codec, registry
 from bidplane_topics.rounds import RoundClosed
@@ -55,7 +56,7 @@ async def until_on_sale(
 
 async def _full_round(kafka: str, market: str, gpus: int) -> None:
     consumer = aiokafka.AIOKafkaConsumer(
-        registry.ROUNDS.name, bootstrap_servers=kafka, group_id=None,
+        registry.ROUNDS.name, **connection.client_options(kafka), group_id=None,
         isolation_level="read_committed", auto_offset_reset="earliest",
     )  # fmt: skip
     units, sells = dict[str, int](), False

@@ -17,10 +17,11 @@ from typing import Any
 import msgspec
 import pytest
 
+import planes_world
 import sinks_world
 from bidplane_streams import commands_sinks
 from bidplane_streams.sinks import kube, names
-from bidplane_streams.sinks.providers import base as providers
+from bidplane_streams.sinks.providers import plane_objects
 from bidplane_topics import agents, registry
 from sinks_world import MARKET, Process, World, until
 
@@ -180,35 +181,40 @@ def test_a_wrong_kubeconfig_is_one_line(
 @pytest.mark.parametrize("name", sorted(commands_sinks.PROVIDERS))
 async def test_a_provider_converges(name: str, tmp_path: pathlib.Path) -> None:
     """Providing twice is providing once; a plane that was withdrawn comes back with its data."""
-    provider = commands_sinks.PROVIDERS[name](tmp_path)
     owner = "research/planes"
-    home = providers.home_of(tmp_path, owner)
-    try:
-        await asyncio.gather(provider.provide(owner), provider.provide(owner))
-        assert provider.ready() == {owner}
-        for file in (providers.AGENT_KUBECONFIG, providers.SYNC_KUBECONFIG):
-            assert stat.S_IMODE((home / file).stat().st_mode) == 0o600
-        await _write(home / providers.AGENT_KUBECONFIG)
-        await provider.withdraw(owner)
-        await provider.withdraw(owner)
-        assert provider.ready() == frozenset()
-        assert not (home / providers.AGENT_KUBECONFIG).exists()
-        await provider.provide(owner)
-        assert await _read(home / providers.SYNC_KUBECONFIG) is not None
-    finally:
-        await provider.close()
+    with planes_world.PLACES[name](tmp_path) as place:
+        provider = await commands_sinks.PROVIDERS[name](place.settings, asyncio.Event())
+        following = asyncio.create_task(provider.run())
+        try:
+            await asyncio.gather(provider.provide(owner), provider.provide(owner))
+            assert provider.ready() == provider.standing() == {owner}
+            for kind in plane_objects.HOLDS:
+                file = place.kubeconfig(owner, kind)
+                assert file is not None
+                assert stat.S_IMODE(file.stat().st_mode) == 0o600
+            await _write(place.kubeconfig(owner, plane_objects.AGENTS))
+            await provider.withdraw(owner)
+            await provider.withdraw(owner)
+            assert provider.ready() == provider.standing() == frozenset()
+            assert place.kubeconfig(owner, plane_objects.AGENTS) is None
+            await provider.provide(owner)
+            assert await _read(place.kubeconfig(owner, plane_objects.SYNCS)) is not None
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await provider.close()
 
 
 KEPT = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kept"}}
 
 
-async def _write(config: pathlib.Path) -> None:
+async def _write(config: pathlib.Path | None) -> None:
     api = await kube.connect(str(config))
     await api.create(kube.NAMESPACES, KEPT)
     await api.close()
 
 
-async def _read(config: pathlib.Path) -> dict[str, Any] | None:
+async def _read(config: pathlib.Path | None) -> dict[str, Any] | None:
     api = await kube.connect(str(config))
     try:
         return await api.get(kube.NAMESPACES, "kept")

@@ -12,6 +12,8 @@ import confluent_kafka
 import msgspec
 import pytest
 
+import scraping
+from bidplane_streams import metrics_table, stages
 from bidplane_topics import codec, registry
 from live_system import Live, until, up
 
@@ -208,6 +210,35 @@ def test_bad_input_is_one_line(live: Live, words: tuple[str, ...], code: int) ->
     """Bad input and unreachable servers give one line on stderr and their exit code."""
     told = live.run(*words, code=code)
     assert len([line for line in told.splitlines() if line.strip()]) == 1, told
+
+
+def test_every_metric_is_fed(live: Live) -> None:
+    """After all of this every metric of the table has a sample, and every stage was seen."""
+    live.run("agent", "register", "planned/agent", "--credits", "1", "--refill", "1/day")
+    producer = confluent_kafka.Producer({"bootstrap.servers": live.state()["kafka"]})
+    for topic in (registry.BIDS, registry.TELEMETRY):  # a dead letter, and a reading that is none
+        producer.produce(topic.name, b"{", b"nobody")
+    assert producer.flush(30) == 0
+
+    def fed() -> bool:
+        return not unfed(live)
+
+    until(f"every metric has a sample: {unfed(live)}", fed)
+    seen = {
+        one.labels["stage"] for one in scraping.samples(live)
+        if one.name == "bidplane_stage_seconds_count" and one.value
+    }  # fmt: skip
+    # Those two need headers that the load test writes and the command line does not.
+    assert seen == {*stages.OF_A_BID, *stages.OF_AN_ENDING} - {"sent", "acked"}
+    for process in scraping.PROCESSES:
+        assert scraping.page(live, process, "livez") == "alive\n"
+        assert scraping.page(live, process, "readyz") == "ready\n"
+
+
+def unfed(live: Live) -> set[str]:
+    """The metrics of the table without a sample."""
+    found = {one.name.removesuffix("_count") for one in scraping.samples(live)}
+    return {row.name for row in metrics_table.every()} - found
 
 
 def test_second_up_is_refused(live: Live) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from bidplane_agents import kubeconfigs, operator
+from bidplane_agents import cli, kubeconfigs, operator
 from bidplane_agents.connection import Connection
 from bidplane_agents.errors import BadInput
 from bidplane_streams.embedded import kafka
@@ -39,6 +40,16 @@ async def test_markets_take_the_lowest_free_partition_until_none_is_left(world: 
         with pytest.raises(BadInput, match="all 4 market partitions are taken"):
             await hand.create_market({"market": "pool-q"})
     assert [market.partition for market in made] == [0, 1, 2, 3]
+
+
+async def test_a_declared_market_is_left_as_it_is(world: World) -> None:
+    """`market create --if-missing` may be repeated with any rules: it changes nothing."""
+    async with operator.Operator(world.connection) as hand:
+        before = await hand.declared_markets()
+        words = ["market", "create", "pool-w", "--window", "9s", "--if-missing"]
+        kafka_words = ["--kafka", world.connection.bootstrap]
+        assert await asyncio.to_thread(cli.run, [*words, *kafka_words]) == 0
+        assert await hand.declared_markets() == before
 
 
 async def test_a_removed_market_keeps_its_partition(world: World) -> None:

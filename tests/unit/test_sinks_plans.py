@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import Any
 
@@ -10,11 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bidplane_streams.sinks import claims_objects, claims_plan, hardware, names
+from bidplane_streams.sinks import (
+    claims_binding,
+    claims_objects,
+    claims_plan,
+    errors,
+    hardware,
+    kube,
+    mirror,
+    names,
+)
 from bidplane_topics import leases, reports
 
 Object = dict[str, Any]
 AT_MS = 1_700_000_000_000
+CLAIMS, ANCHORS = kube.CLAIMS, kube.DEVICE_LEASES
 
 
 def lease(**changes: Any) -> leases.LeaseChanged:
@@ -105,6 +116,24 @@ def test_an_award_is_bound_then_reported_until_the_market_moves() -> None:
         said = {"l1": claims_plan.said(again, now_ms)}
     assert pauses == sorted(pauses)
     assert pauses[-1] == claims_plan.REPEAT_MOST_MS
+
+
+def test_an_end_is_not_told_while_a_binding_of_the_lease_is_under_way() -> None:
+    """What is being written may stand in a moment: its devices are not given back before."""
+    one = lease(state="ending", epoch=4)
+    assert claims_plan.plan(seen(one, busy={"l1"}), AT_MS) == []
+    report = only(claims_plan.plan(seen(one), AT_MS))
+    assert report.event == reports.LeaseReleased(market="m", lease_id="l1", epoch=4)
+
+
+async def test_a_lease_that_began_to_end_is_not_bound_by_an_older_plan() -> None:
+    """Whoever binds asks again whether the lease is wanted, before it writes anything."""
+    nobody = kube.Kube(None, "nowhere")
+    claims, anchors = (mirror.Mirror(nobody, kind, asyncio.Event()) for kind in (CLAIMS, ANCHORS))
+    steps = claims_binding.Binding(nobody, "m", claims, anchors, lambda _: False, lambda: AT_MS)
+    with pytest.raises(errors.Conflict, match="not wanted any more"):
+        await steps.bind(lease(), claims_plan.Held())
+    assert not steps.busy
 
 
 def test_a_renewed_lease_gets_its_new_end_written_and_nothing_else() -> None:

@@ -125,7 +125,8 @@ class Command(_Strict, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Exactly one command."""
-        if sum(value is not None for value in self.parts()) != 1:
+        given = self.parts()
+        if len(given) - given.count(None) != 1:
             raise ValueError("a command is exactly one of place, cancel, release, offer, accept")
 
     def parts(self) -> tuple[Place | Cancel | Release | Offer | Accept | None, ...]:
@@ -134,7 +135,9 @@ class Command(_Strict, frozen=True, kw_only=True):
 
     def chosen(self) -> Place | Cancel | Release | Offer | Accept:
         """The one that is there."""
-        return next(value for value in self.parts() if value is not None)
+        chosen = self.place or self.cancel or self.release or self.offer or self.accept
+        assert chosen is not None, "a command without a field is never made"
+        return chosen
 
 
 class Envelope(_Strict, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from nacl import exceptions, signing
 
@@ -83,22 +83,33 @@ class Refused(SignatureRefused):
         self.reason = reason
 
 
+class Signed(NamedTuple):
+    """What a record's headers claim: whose key, and its signature."""
+
+    key_id: str
+    signature: bytes
+
+    def seal(self) -> str:
+        """Hex SHA-256 of the signature, which nobody can guess who has not seen the record."""
+        return hashlib.sha256(self.signature).hexdigest()
+
+
 def key_of(headers: Headers) -> str:
     """The key id that a record claims.
 
     Raises:
         Refused: a header is missing, repeated or no ASCII.
     """
-    return _signing_headers(headers)[0]
+    return signed(headers).key_id
 
 
 def seal_of(headers: Headers) -> str:
-    """Hex SHA-256 of the signature's bytes, which nobody can guess who has not seen the record.
+    """The seal of a record (``Signed.seal``).
 
     Raises:
         Refused: a header is missing, repeated or no base64.
     """
-    return hashlib.sha256(_signing_headers(headers)[1]).hexdigest()
+    return signed(headers).seal()
 
 
 def verify(topic: str, value: bytes, headers: Headers, public_keys: Mapping[str, bytes]) -> str:
@@ -112,18 +123,33 @@ def verify(topic: str, value: bytes, headers: Headers, public_keys: Mapping[str,
     """
     if len(value) > RECORD_BYTES_MAX:
         raise Refused(Rejection.OVERSIZED)
-    key_id, signature = _signing_headers(headers)
-    public = public_keys.get(key_id)
+    claimed = signed(headers)
+    check(topic, value, claimed, public_keys.get(claimed.key_id))
+    return claimed.key_id
+
+
+def check(topic: str, value: bytes, claimed: Signed, public: bytes | None) -> None:
+    """Check size and signature against a raw public key; None for a key that nobody knows.
+
+    Raises:
+        Refused: oversized, unknown key or forged.
+    """
+    if len(value) > RECORD_BYTES_MAX:
+        raise Refused(Rejection.OVERSIZED)
     if public is None:
         raise Refused(Rejection.UNKNOWN_KEY)
     try:
-        signing.VerifyKey(public).verify(_covered(topic, value), signature)
+        signing.VerifyKey(public).verify(_covered(topic, value), claimed.signature)
     except (exceptions.CryptoError, ValueError) as error:
         raise Refused(Rejection.FORGED) from error
-    return key_id
 
 
-def _signing_headers(headers: Headers) -> tuple[str, bytes]:
+def signed(headers: Headers) -> Signed:
+    """The claim in a record's headers.
+
+    Raises:
+        Refused: a header is missing, repeated or does not decode.
+    """
     found: dict[str, list[bytes]] = {KEY_HEADER: [], SIGNATURE_HEADER: []}
     for name, raw in headers:
         if name in found:
@@ -132,6 +158,6 @@ def _signing_headers(headers: Headers) -> tuple[str, bytes]:
     if len(keys) != 1 or len(signatures) != 1 or keys[0] is None or signatures[0] is None:
         raise Refused(Rejection.UNSIGNED)
     try:
-        return keys[0].decode("ascii"), base64.b64decode(signatures[0], validate=True)
+        return Signed(keys[0].decode("ascii"), base64.b64decode(signatures[0], validate=True))
     except (UnicodeDecodeError, binascii.Error, ValueError) as error:
         raise Refused(Rejection.UNSIGNED, "The headers do not decode.") from error

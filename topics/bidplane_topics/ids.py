@@ -85,14 +85,13 @@ def key_id(public_key: bytes) -> str:
 
 def joined(*parts: object) -> str:
     """A readable compound id, e.g. of a settlement: (market, bid, cause, epoch)."""
-    return "|".join(str(part) for part in parts)
+    return "|".join(map(str, parts))
 
 
 def digest(*parts: str) -> str:
     """SHA-256 over length-prefixed parts: no two lists of parts give the same bytes."""
-    running = hashlib.sha256()
+    pieces: list[bytes] = []
     for part in parts:
         raw = part.encode()
-        running.update(len(raw).to_bytes(4, "big"))
-        running.update(raw)
-    return running.hexdigest()
+        pieces += (len(raw).to_bytes(4, "big"), raw)
+    return hashlib.sha256(b"".join(pieces)).hexdigest()

@@ -5,6 +5,7 @@ Adding a topic is one struct and one row here. Partition counts never change onc
 
 from __future__ import annotations
 
+import functools
 from typing import Final, Literal
 
 import msgspec
@@ -212,9 +213,16 @@ def allocations(tenant: str) -> Topic:
     )  # fmt: skip
 
 
+@functools.cache
 def all_topics() -> tuple[Topic, ...]:
     """Every topic that must exist before a worker starts."""
     return TOPICS + CHANGELOGS + tuple(dead_letters(topic) for topic in DEAD_LETTERED)
+
+
+@functools.cache
+def _standing() -> dict[str, Topic]:
+    """Those topics by name: a search for every record took a tenth of a worker's time."""
+    return {topic.name: topic for topic in all_topics()}
 
 
 def by_name(name: str) -> Topic:
@@ -223,9 +231,9 @@ def by_name(name: str) -> Topic:
     Raises:
         UnknownTopic: there is none.
     """
-    for topic in all_topics():
-        if topic.name == name:
-            return topic
+    found = _standing().get(name)
+    if found is not None:
+        return found
     head, tail = _name("allocations.").removesuffix(".v1"), ".v1"
     if name.startswith(head) and name.endswith(tail):
         return allocations(name.removeprefix(head).removesuffix(tail))

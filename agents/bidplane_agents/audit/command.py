@@ -14,9 +14,9 @@ from typing import Final
 
 import orjson
 
+from bidplane_agents import connection
 from bidplane_agents.audit import log as logs
 from bidplane_agents.audit import reading, verdict
-from bidplane_agents.connection import Connection
 from bidplane_agents.errors import BadInput, BidplaneError
 
 SAY_EVERY_S: Final = 3.0
@@ -48,7 +48,7 @@ def run(kafka: str, as_json: bool, save: str | None = None, load: str | None = N
 def _log(kafka: str, load: str | None, say: Callable[[str], None]) -> logs.Log:
     if load is not None:
         return logs.load(Path(load))
-    return asyncio.run(reading.read_log(Connection(kafka), say))
+    return asyncio.run(reading.read_log(connection.from_environment(kafka), say))
 
 
 def _save(log: logs.Log, path: str) -> None:

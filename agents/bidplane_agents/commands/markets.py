@@ -66,6 +66,7 @@ def create(
         str, typer.Option(help="Sell devices being given back; winners wait this long at most.")
     ] = "0s",
     release_fee: Annotated[str, typer.Option(help="Credits kept at an early release.")] = "0",
+    if_missing: Annotated[bool, typer.Option(help="Leave a declared market as it is.")] = False,
     kafka: options.Kafka = "",
     directory: options.Directory = "",
     as_json: options.AsJson = False,
@@ -79,7 +80,7 @@ def create(
     async def work() -> markets.MarketDeclared:
         """Do what needs Kafka."""
         async with operator.Operator(connections.from_environment(kafka, directory)) as hand:
-            return await hand.create_market(rules)
+            return await hand.create_market(rules, if_missing=if_missing)
 
     _show([output.run(work())], as_json=as_json)
     output.note(_advice(name))

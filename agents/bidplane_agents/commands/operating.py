@@ -14,6 +14,7 @@ from bidplane_agents import (
     log,
     operator,
     profiles,
+    secret_kubeconfigs,
     topology,
 )
 from bidplane_agents import (
@@ -172,6 +173,10 @@ def agent_kubeconfig(
     *,
     name: Annotated[str, typer.Argument(metavar="TENANT/NAME")],
     timeout: options.Timeout = 120.0,
+    from_secret: Annotated[
+        str,
+        typer.Option(metavar="NAMESPACE", help="Fetch it with kubectl: planes are in pods there."),
+    ] = "",
     kafka: options.Kafka = "",
     directory: options.Directory = "",
     as_json: options.AsJson = False,
@@ -192,7 +197,9 @@ def agent_kubeconfig(
             ) from error
         await kubeconfigs.is_due(connection, name)
 
-    if not path.is_file():
+    if from_secret:
+        secret_kubeconfigs.fetch(name, from_secret, path, timeout, output.note)
+    elif not path.is_file():
         output.run(work())
         kubeconfigs.wait(path, name, timeout, output.note)
     if as_json:

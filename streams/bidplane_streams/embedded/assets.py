@@ -3,7 +3,8 @@
 Decides what defines an artefact (its sources and flags; their hash names its folder in the cache)
 and that a setting of the person comes first: ``KUBEBUILDER_ASSETS`` for the Kubernetes programs and
 etcd, ``BIDPLANE_KAFKA_JARS`` for Kafka. Refuses to know how the programs are run.
-``python -m bidplane_streams.embedded.assets`` ensures all of them.
+``python -m bidplane_streams.embedded.assets`` ensures all of them but Prometheus, which is built
+when somebody first asks for it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from bidplane_streams.embedded import builds, errors, prerequisites
 SOURCES = pathlib.Path(__file__).parent
 KUBERNETES = "v1.36.3"
 KUBE_PROGRAMS = ("kube-apiserver", "kube-scheduler", "kube-controller-manager", "kubectl")
+PROMETHEUS_PROGRAMS = ("prometheus", "promtool")
+PROMETHEUS_VERSION = "3.14.0"
 KUBE_AT_LEAST = (1, 36)
 ETCD_AT_LEAST = (3, 5)
 JARS_AT_LEAST = 10
@@ -80,6 +83,8 @@ class Artefact:
             shutil.copy(SOURCES / self.kind / name, site)
         if self.kind == "kafka":
             _fetch_jars(site)
+        elif self.kind == "prometheus":
+            _build_prometheus(self.flags, site)
         else:
             _build_go(self.kind, self.flags, site)
 
@@ -93,6 +98,13 @@ CONTROLPLANE = Artefact(
     f"-s -w {VERSION_FLAGS}",
     (prerequisites.GO,),
     "five to ten minutes the first time on two cores",
+)
+PROMETHEUS = Artefact(
+    "prometheus",
+    ("go.mod", "go.sum"),
+    f"-s -w -X github.com/prometheus/common/version.Version={PROMETHEUS_VERSION}",
+    (prerequisites.GO,),
+    "two to four minutes the first time on two cores",
 )
 
 
@@ -112,12 +124,24 @@ def _fetch_jars(site: pathlib.Path) -> None:
 
 def _build_go(kind: str, flags: str, site: pathlib.Path) -> None:
     argv = ["go", "build", "-v", "-ldflags", flags, "-o", "program", "."]
+    _run_go(kind, argv, site)
+    for name in KUBE_PROGRAMS if kind == "controlplane" else ("etcd",):
+        (site / name).symlink_to("program")
+
+
+def _build_prometheus(flags: str, site: pathlib.Path) -> None:
+    """Both programs, without the page of its own and without discovery by clouds' APIs."""
+    tags = ["-tags", "netgo,remove_all_sd", "-ldflags", flags]
+    package = "github.com/prometheus/prometheus/cmd/"
+    packages = [package + name for name in PROMETHEUS_PROGRAMS]
+    _run_go("prometheus", ["go", "build", "-v", *tags, "-o", f"{site}/", *packages], site)
+
+
+def _run_go(kind: str, argv: Sequence[str], site: pathlib.Path) -> None:
     scratch = site / "scratch"  # or every interrupted build would leave its own in /tmp
     scratch.mkdir()
     builds.run(f"{kind} (go build)", argv, site, {**GO_ENVIRONMENT, "GOTMPDIR": str(scratch)})
     shutil.rmtree(scratch)
-    for name in KUBE_PROGRAMS if kind == "controlplane" else ("etcd",):
-        (site / name).symlink_to("program")
 
 
 def kafka_jars() -> pathlib.Path:
@@ -142,9 +166,13 @@ def kafka_jars() -> pathlib.Path:
 def program(name: str) -> pathlib.Path:
     """A Kubernetes program or etcd: KUBEBUILDER_ASSETS's if it is new enough, else our build.
 
+    Prometheus and promtool are always our build.
+
     Raises:
         PrerequisiteMissing: it must be built and Go is missing or too old.
     """
+    if name in PROMETHEUS_PROGRAMS:
+        return PROMETHEUS.ensure() / name
     artefact = ETCD if name == "etcd" else CONTROLPLANE
     return _from_settings(name) or artefact.ensure() / name
 

@@ -77,10 +77,9 @@ class Authority:
         write_secret(self.path("ca.key"), _pem(key))
         write_secret(self.path("ca.crt"), certificate.public_bytes(serialization.Encoding.PEM))
 
-    def server(self, name: str) -> None:
-        """Ensure NAME.crt and NAME.key for a server (and client of its peers) on this machine."""
-        names: list[x509.GeneralName] = [x509.DNSName(each) for each in SERVER_NAMES]
-        names += [x509.IPAddress(ipaddress.ip_address(each)) for each in SERVER_ADDRESSES]
+    def server(self, name: str, hosts: tuple[str, ...] = ()) -> None:
+        """Ensure NAME.crt and NAME.key for a server on this machine, or behind other ``hosts``."""
+        names = [_host(each) for each in (*SERVER_NAMES, *SERVER_ADDRESSES, *hosts)]
         self._leaf(name, _subject(name, ()), oid.ExtendedKeyUsageOID.SERVER_AUTH, names)
 
     def client(self, file: str, user: str, groups: tuple[str, ...] = ()) -> None:
@@ -95,7 +94,7 @@ class Authority:
         names: list[x509.GeneralName],
     ) -> None:
         place = self.path(f"{name}.crt")
-        if place.exists() and not _is_due(place, subject):
+        if place.exists() and not _is_due(place, subject, names):
             return
         key = ec.generate_private_key(ec.SECP256R1())
         builder = (
@@ -162,12 +161,31 @@ def _builder(
     )
 
 
-def _is_due(place: pathlib.Path, subject: x509.Name) -> bool:
-    """Whether a certificate is past two thirds of its life, or speaks for somebody else."""
-    certificate = x509.load_pem_x509_certificate(place.read_bytes())
-    begun, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    past = dt.datetime.now(dt.UTC) > begun + (ends - begun) * 2 / 3
-    return past or certificate.subject != subject
+def renewal(certificate: bytes) -> dt.datetime:
+    """When a certificate (PEM) is due: at two thirds of its life."""
+    read = x509.load_pem_x509_certificate(certificate)
+    begun, ends = read.not_valid_before_utc, read.not_valid_after_utc
+    return begun + (ends - begun) * 2 / 3
+
+
+def _is_due(place: pathlib.Path, subject: x509.Name, names: list[x509.GeneralName]) -> bool:
+    """Whether a certificate is past two thirds of its life, or speaks for others than these."""
+    content = place.read_bytes()
+    certificate = x509.load_pem_x509_certificate(content)
+    try:
+        said = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        said = x509.SubjectAlternativeName([])
+    past = dt.datetime.now(dt.UTC) > renewal(content)
+    return past or certificate.subject != subject or list(said) != names
+
+
+def _host(text: str) -> x509.GeneralName:
+    """A name or an address, as a certificate says it."""
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:

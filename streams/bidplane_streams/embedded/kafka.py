@@ -9,6 +9,8 @@ from __future__ import annotations
 import pathlib
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aiokafka import admin
 from aiokafka import errors as kafka_errors
@@ -88,6 +90,20 @@ class Kafka:
         """The broker's process id while it runs."""
         return self.child.pid if self.child else None
 
+    # A guarded broker (tests have one: TLS, users, rights) is this one with other answers here.
+
+    def properties(self, chosen: Mapping[str, int]) -> str:
+        """The broker's settings on these ports."""
+        return PROPERTIES.format(**chosen, data=self.home / "data", record_limit=RECORD_LIMIT_BYTES)
+
+    def format_words(self) -> Sequence[str]:
+        """What else the storage is formatted with."""
+        return ()
+
+    def client_options(self) -> dict[str, Any]:
+        """How we ask whether it is ready."""
+        return {"bootstrap_servers": self.bootstrap}
+
     async def start(self) -> None:
         """Start the broker and wait until it serves metadata (about 4 s; 6 s the first time).
 
@@ -100,9 +116,7 @@ class Kafka:
         chosen = ports.remembered(self.home / "ports.json", "broker", "controller")
         self._bootstrap = f"127.0.0.1:{chosen['broker']}"
         properties = self.home / "server.properties"
-        properties.write_text(
-            PROPERTIES.format(**chosen, data=self.home / "data", record_limit=RECORD_LIMIT_BYTES)
-        )
+        properties.write_text(self.properties(chosen))
         await self._format(jars, properties)
         self.child = processes.Child(
             processes.Recipe(
@@ -127,6 +141,7 @@ class Kafka:
             f"--cluster-id={cluster_id}",
             "-c",
             str(properties),
+            *self.format_words(),
         ]
         recipe = processes.Recipe(
             "kafka-format", [*_java(jars, "-Xmx128m"), *argv], self.directory / "logs"
@@ -149,7 +164,7 @@ class Kafka:
         if not await probes.listens(int(self.bootstrap.rpartition(":")[2])):
             return False  # aiokafka would write a line for each attempt
         client = admin.AIOKafkaAdminClient(
-            bootstrap_servers=self.bootstrap, request_timeout_ms=QUESTION_TIMEOUT_MS
+            **self.client_options(), request_timeout_ms=QUESTION_TIMEOUT_MS
         )
         try:
             await client.start()

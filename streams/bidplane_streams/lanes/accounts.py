@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bidplane_streams.lanes import core, deadletters
+from bidplane_streams.lanes import account_measures, core, deadletters
 from bidplane_streams.lanes.logic import Batch, Effects, Record
 from bidplane_streams.market.effects import SignedCommands
 from bidplane_streams.market.state import AccountsState
@@ -51,13 +51,16 @@ class AccountsLogic:
         del partition, now_ms
         if not len(batch):
             return None
-        effects = Effects()
+        effects, notes = Effects(), account_measures.Notes()
         for records in batch.records.values():
             for record in records:
                 event = self._event(state, effects, record)
                 if event is not None:
-                    core.apply(state, effects, record, event)
+                    notes.took(record, event, core.apply(state, effects, record, event))
         effects.changes = state.drain()
+        core.count(effects)
+        notes.wrote(effects.changes)
+        effects.notes = notes
         return effects
 
     def _event(self, state: AccountsState, effects: Effects, record: Record) -> Any | None:
@@ -67,14 +70,13 @@ class AccountsLogic:
             first = record.topic != registry.MARKETS.name or state.partition == 0
             return core.decoded(effects, record, bury=first)
         try:
-            key_id = envelope.key_of(record.headers)
-            public = state.public_key(key_id)
-            known = {} if public is None else {key_id: public}
-            envelope.verify(record.topic, record.value or b"", record.headers, known)
+            signed = envelope.signed(record.headers)
+            public = state.public_key(signed.key_id)
+            envelope.check(record.topic, record.value or b"", signed, public)
         except envelope.Refused as refused:
             deadletters.bury(effects, record, refused.reason, str(refused))
             return None
         commands = core.decoded(effects, record)
         if commands is None:
             return None
-        return SignedCommands(commands, key_id, envelope.seal_of(record.headers))
+        return SignedCommands(commands, signed.key_id, signed.seal())

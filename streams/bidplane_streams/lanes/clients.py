@@ -56,15 +56,15 @@ def follower(conf: LaneConf) -> AIOKafkaConsumer:
         client_id=f"{conf.group}-{conf.instance}", enable_auto_commit=False,
         isolation_level="read_committed", auto_offset_reset="earliest",
         session_timeout_ms=conf.session_ms, heartbeat_interval_ms=conf.heartbeat_ms,
-        rebalance_timeout_ms=conf.rebalance_ms, fetch_max_wait_ms=conf.fetch_wait_ms,
+        rebalance_timeout_ms=conf.rebalance_ms, fetch_max_wait_ms=conf.idle_fetch_ms,
     )  # fmt: skip
 
 
-def repeater(access: Access, client_id: str) -> AIOKafkaProducer:
-    """An idempotent producer without transactions."""
+def repeater(conf: LaneConf) -> AIOKafkaProducer:
+    """An idempotent producer without transactions, for batches that are ready as they are."""
     return AIOKafkaProducer(
-        **access.options(), client_id=client_id, acks="all", enable_idempotence=True, linger_ms=2,
-        retry_backoff_ms=20,
+        **conf.access.options(), client_id=conf.group, acks="all", enable_idempotence=True,
+        linger_ms=0, max_batch_size=conf.batch_bytes, retry_backoff_ms=20,
     )  # fmt: skip
 
 

@@ -47,6 +47,8 @@ class LaneConf(msgspec.Struct, frozen=True, kw_only=True):
     transactions_max: int = 4
     buffer_records: int = 10_000
     fetch_wait_ms: int = 50
+    # Of a reader that never pauses a partition: what is written ends the wait at once.
+    idle_fetch_ms: int = 500
     batch_bytes: int = 512 * 1024
     stop_s: float = 5.0
 

@@ -30,11 +30,13 @@ from mode import Service
 
 from bidplane_streams import clock, metrics
 from bidplane_streams.errors import AssignmentTorn, MarkersLost
+from bidplane_streams.instruments import Series
 from bidplane_streams.lanes import (
     changelog,
     clients,
     death,
     hanging,
+    measuring,
     opening,
     readiness,
     transaction,
@@ -48,16 +50,22 @@ from bidplane_streams.lanes.slot import Slot
 log = logging.getLogger(__name__)
 
 _NOBODY = TopicPartition("__nobody__", 0)
+# Longer than a coordinator takes to end a transaction, unless it is overloaded.
+_RESTED_S = 0.1
 
 
 class Lane(Service):
     """A member of a lane's group."""
 
-    def __init__(self, conf: LaneConf, logic: Logic[Any], **options: Any) -> None:
+    def __init__(
+        self, conf: LaneConf, logic: Logic[Any], measures: measuring.Measures | None = None,
+        **options: Any,
+    ) -> None:  # fmt: skip
         """``options`` are those of mode's services."""
         super().__init__(**options)
         self.conf = conf
         self.logic = logic
+        self.measures = measures or measuring.Nothing()
         self.slots: dict[int, Slot] = {}
         self.shared = Shared(conf, self._wake_all)
         self._consumer: AIOKafkaConsumer = None
@@ -65,6 +73,7 @@ class Lane(Service):
         self._counts: dict[str, int] = {}
         self._fetch: asyncio.Future[Any] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._joined = False
         self._permits = asyncio.Semaphore(conf.transactions_max)
 
     # -- service ---------------------------------------------------------------------------------
@@ -90,6 +99,15 @@ class Lane(Service):
                     await self._ends.stop()
         except TimeoutError as error:
             death.die(f"{self.conf.group}: unclean stop", error)
+
+    def missing(self) -> str:
+        """What it waits for before all that it was given is open; empty if nothing."""
+        if self._consumer is None:
+            return f"{self.conf.name} waits for Kafka and its topics"
+        if not self._joined:
+            return f"{self.conf.name} waits for its group to hand out partitions"
+        opening_ = [str(slot.partition) for slot in self.slots.values() if not slot.open]
+        return f"{self.conf.name} opens partition {', '.join(opening_)}" if opening_ else ""
 
     def view(self) -> dict[str, Any]:
         """What the web view shows: per partition what is applied, what waits, the last commit."""
@@ -137,6 +155,7 @@ class Lane(Service):
     def assigned(self, tps: Iterable[TopicPartition]) -> None:
         """Start opening partitions: tasks only, since heartbeats are off inside the join."""
         topics: dict[int, set[str]] = {}
+        self._joined = True
         for tp in tps:
             topics.setdefault(tp.partition, set()).add(tp.topic)
             self._consumer.pause(tp)
@@ -153,6 +172,7 @@ class Lane(Service):
 
     async def _release(self) -> None:
         slots, self.slots = list(self.slots.values()), {}
+        self._joined = False
         for slot in slots:  # before any await: from here on nothing is handed to them
             slot.revoked = True
         self._poke()
@@ -163,6 +183,9 @@ class Lane(Service):
         async with slot.lock:  # the running transaction ends first
             slot.task.cancel()
         await asyncio.wait([slot.task])
+        if slot.ended is not None:
+            slot.ended.cancel()
+            await asyncio.wait([slot.ended])
         if slot.producer is not None:
             await slot.producer.stop()
 
@@ -179,6 +202,7 @@ class Lane(Service):
                 self._make_room(slot)
         finally:
             gauge.dec()
+            self._forget(slot)
 
     async def _open(self, slot: Slot) -> None:
         conf, began_s = self.conf, clock.elapsed_s()
@@ -194,6 +218,7 @@ class Lane(Service):
             self._consumer.seek(tp, positions[tp.topic])
             self._consumer.resume(tp)
         slot.begin(restored.state, positions)
+        self.measures.opened(slot.partition, slot.state)
         self._poke()
         took_s = clock.elapsed_s() - began_s
         metrics.LANE_OPEN_S.labels(conf.name).observe(took_s)
@@ -268,15 +293,22 @@ class Lane(Service):
 
     def _measure(self, owners: dict[TopicPartition, Slot]) -> None:
         for slot in set(owners.values()):
-            for topic, lag in self._lag(slot).items():
-                labels = (self.conf.name, topic, slot.partition)
-                metrics.LANE_LAG_RECORDS.labels(*labels).set(lag)
+            if not slot.revoked:
+                name, partition = self.conf.name, str(slot.partition)
+                lags = self._lag(slot).items()
+                series: Series = {(name, topic, partition): lag for topic, lag in lags}
+                metrics.LANE_LAG_RECORDS.put((name, partition), series)
+
+    def _forget(self, slot: Slot) -> None:
+        self.measures.closed(slot.partition)
+        metrics.LANE_LAG_RECORDS.drop((self.conf.name, str(slot.partition)))
 
     # -- deciding --------------------------------------------------------------------------------
 
     async def _due(self, slot: Slot) -> None:
         now_ms = clock.now_ms()
         close_ms = self.logic.next_close_ms(slot.state, now_ms)
+        slot.due_ms = close_ms or 0
         if close_ms is None:
             await slot.wake.wait()
         else:
@@ -291,10 +323,18 @@ class Lane(Service):
         if effects is None:
             return
         assert self._ends is not None
-        await self._ends.passed(slot.rows_at, slot.wrote)
-        slot.wrote = await transaction.commit(conf, slot.producer, slot.partition, batch, effects)
+        if slot.ended is not None:
+            await slot.ended
+        rested = clock.elapsed_s() - slot.committed_s > _RESTED_S
+        wrote = await transaction.commit(
+            conf, slot.producer, slot.partition, batch, effects, rested=rested
+        )
         slot.advance(batch)
-        slot.committed_ms = clock.now_ms()
+        slot.committed_ms, slot.committed_s = clock.now_ms(), clock.elapsed_s()
+        slot.ended = asyncio.ensure_future(self._ends.passed(slot.rows_at, wrote))
+        if effects.notes is not None:
+            moments = measuring.Moments(slot.due_ms, slot.committed_ms)
+            self.measures.committed(slot.partition, effects.notes, moments)
         metrics.LANE_TRANSACTION_S.labels(conf.name).observe(clock.elapsed_s() - decided_s)
         for topic, records in batch.records.items():
             metrics.LANE_RECORDS.labels(conf.name, topic).inc(len(records))

@@ -61,10 +61,18 @@ class Effects(msgspec.Struct):
 
     outputs: dict[tuple[str, int], list[Output]] = msgspec.field(default_factory=dict)
     changes: dict[bytes, bytes | None] = msgspec.field(default_factory=dict)
+    # Outcomes by kind and reason, for the counters: one by one they took a tenth of a decision.
+    told: dict[tuple[str, str], int] = msgspec.field(default_factory=dict)
+    # What the logic's measures are told once all of it is committed.
+    notes: Any = None
 
     def emit(self, topic: str, partition: int, output: Output) -> None:
         """Add a record to write."""
-        self.outputs.setdefault((topic, partition), []).append(output)
+        place = topic, partition
+        found = self.outputs.get(place)
+        if found is None:
+            found = self.outputs[place] = []
+        found.append(output)
 
 
 class Logic(Protocol[S]):

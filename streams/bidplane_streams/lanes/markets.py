@@ -6,9 +6,9 @@ fixed order of the topics below and clears, in a worker thread, so that heartbea
 
 from __future__ import annotations
 
-from bidplane_streams.lanes import core
+from bidplane_streams.lanes import core, market_measures
 from bidplane_streams.lanes.logic import Batch, Effects
-from bidplane_streams.market import rounds
+from bidplane_streams.market import clearing, rounds
 from bidplane_streams.market import state as market
 from bidplane_streams.market.effects import CloseWindow
 from bidplane_streams.market.market_rows import Clear, Solve
@@ -35,7 +35,8 @@ class MarketsLogic:
 
     def __init__(self, clear: Clear | None = None, solve: Solve | None = None) -> None:
         """``clear``, ``solve``: see MarketState; the plain one, and none, where None."""
-        self._clear, self._solve = clear, solve
+        self._clear = market_measures.timed(clear or clearing.clear)
+        self._solve = None if solve is None else market_measures.timed(solve)
 
     def new_state(self, partition: int) -> MarketState:
         """A partition without a market."""
@@ -66,16 +67,19 @@ class MarketsLogic:
             return None
         if not len(batch) and not rounds.due(state, now_ms):
             return None
-        effects = Effects()
+        effects, notes = Effects(), market_measures.Notes()
         for records in batch.records.values():
             for record in records:
                 event = core.decoded(effects, record, bury=record.topic != registry.MARKETS.name)
                 if event is not None:
-                    core.apply(state, effects, record, event)
+                    notes.took(record, event, core.apply(state, effects, record, event))
         if not homeless:
             _, caused = market.apply(state, CloseWindow(now_ms, batch.positions), now_ms)
             core.route(effects, caused)
+            notes.cleared(state, caused)
+            effects.notes = notes
         effects.changes = state.drain()
+        core.count(effects)
         return effects
 
 

@@ -24,20 +24,26 @@ async def topics(conf: LaneConf) -> dict[str, int]:
     Raises:
         LaneError: their partition counts do not fit together.
     """
-    wanted, said = {*conf.inputs, *conf.globals_, *conf.outputs, conf.changelog} - {""}, False
+    wanted = {*conf.inputs, *conf.globals_, *conf.outputs, conf.changelog} - {""}
+    counts = await existing(conf, sorted(wanted))
+    _check_counts(conf, counts)
+    return counts
+
+
+async def existing(conf: LaneConf, wanted: list[str]) -> dict[str, int]:
+    """Wait until these topics exist; their partition counts, whatever they are."""
+    said = False
     admin = clients.admin(conf.access, f"{conf.group}-admin")
     await admin.start()
     try:
-        while missing := _missing(found := await admin.describe_topics(sorted(wanted))):
+        while missing := _missing(found := await admin.describe_topics(wanted)):
             if not said:
                 log.warning("%s waits for topics: %s", conf.group, ", ".join(missing))
             said = True
             await asyncio.sleep(_PAUSE_S)
     finally:
         await admin.close()
-    counts = {topic["topic"]: len(topic["partitions"]) for topic in found}
-    _check_counts(conf, counts)
-    return counts
+    return {topic["topic"]: len(topic["partitions"]) for topic in found}
 
 
 def _missing(found: list[dict[str, Any]]) -> list[str]:

@@ -17,13 +17,17 @@ from mode import Service
 
 from bidplane_streams import clock, metrics
 from bidplane_streams.errors import LaneError
-from bidplane_streams.lanes import clients, death, readiness
+from bidplane_streams.lanes import batches, clients, death, readiness
 from bidplane_streams.lanes.conf import LaneConf
+from bidplane_streams.lanes.logic import Output
 from bidplane_topics import registry
 
 log = logging.getLogger(__name__)
 
 _POLL_MS = 1000
+# A commit of every copy was a round trip in each outcome's way.
+_COMMIT_MS = 200
+_TARGETS_MAX = 10_000
 _STOP_S = 5.0
 
 
@@ -36,7 +40,11 @@ class Router(Service):
         self.conf = conf
         self.routed = 0
         self.last_ms = 0
+        self._follows = False
         self._known: set[str] = set()
+        self._targets: dict[bytes | None, str] = {}
+        self._uncommitted = False
+        self._committed_ms = 0
         self._task: asyncio.Task[None] | None = None
 
     async def on_start(self) -> None:
@@ -49,6 +57,10 @@ class Router(Service):
             self._task.cancel()
             await asyncio.wait([self._task], timeout=_STOP_S)
 
+    def missing(self) -> str:
+        """What it waits for before it copies; empty if nothing."""
+        return "" if self._follows else f"{self.conf.name} waits for Kafka and its topics"
+
     def view(self) -> dict[str, Any]:
         """What the web view shows."""
         return {"routed": self.routed, "last_ms": self.last_ms, "tenants": len(self._known)}
@@ -56,16 +68,18 @@ class Router(Service):
     async def _run(self) -> None:
         await readiness.topics(self.conf)
         consumer = clients.follower(self.conf)
-        producer = clients.repeater(self.conf.access, self.conf.group)
+        producer = clients.repeater(self.conf)
         admin = clients.admin(self.conf.access, self.conf.group)
         clients.calm_logs()
         try:
             await admin.start()
             await producer.start()
             await consumer.start()
+            self._follows = True
             while not self.should_stop:
                 await self._turn(consumer, producer, admin)
         finally:
+            self._follows = False
             await consumer.stop()
             await producer.stop()
             await admin.close()
@@ -73,22 +87,39 @@ class Router(Service):
     async def _turn(
         self, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer, admin: AIOKafkaAdminClient
     ) -> None:
-        got = await consumer.getmany(timeout_ms=_POLL_MS, max_records=self.conf.records_max)
-        records = [record for found in got.values() for record in found]
-        if not records:
-            return
-        targets = {record.key: _topic(record.key) for record in records}
-        for topic in sorted(set(targets.values()) - self._known):
+        wait_ms = _COMMIT_MS if self._uncommitted else _POLL_MS
+        got = await consumer.getmany(timeout_ms=wait_ms, max_records=self.conf.records_max)
+        copies: dict[str, list[Output]] = {}
+        for found in got.values():
+            for record in found:
+                target = self._targets.get(record.key) or self._target(record.key)
+                copies.setdefault(target, []).append(Output(record.key, record.value))
+        for topic in sorted(set(copies) - self._known):
             await self._ensure(admin, topic)
         sent = [
-            await producer.send(targets[r.key], r.value, key=r.key, partition=0) for r in records
+            batch
+            for topic, outputs in copies.items()
+            for batch in await batches.send(producer, topic, 0, outputs)
         ]
         await asyncio.gather(*sent)
-        await consumer.commit()
-        self.routed += len(records)
-        self.last_ms = clock.now_ms()
         for tp, found in got.items():
+            self.routed += len(found)
             metrics.ROUTED.labels(tp.partition).inc(len(found))
+        await self._commit(consumer, moved=bool(got))
+
+    async def _commit(self, consumer: AIOKafkaConsumer, *, moved: bool) -> None:
+        """Now and then: what was copied since is copied again after a crash, as it always may."""
+        now_ms = clock.now_ms()
+        self.last_ms = now_ms if moved else self.last_ms
+        self._uncommitted = self._uncommitted or moved
+        if self._uncommitted and (not moved or now_ms - self._committed_ms >= _COMMIT_MS):
+            await consumer.commit()
+            self._uncommitted, self._committed_ms = False, now_ms
+
+    def _target(self, key: bytes | None) -> str:
+        if len(self._targets) >= _TARGETS_MAX:
+            self._targets.clear()
+        return self._targets.setdefault(key, _topic(key))
 
     async def _ensure(self, admin: AIOKafkaAdminClient, name: str) -> None:
         row = registry.by_name(name)

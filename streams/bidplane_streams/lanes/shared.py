@@ -44,7 +44,7 @@ class Shared:
             self.ready.set()
             return
         conf = self._conf
-        reader = clients.reader(conf.access, f"{conf.group}-shared", conf.fetch_wait_ms)
+        reader = clients.reader(conf.access, f"{conf.group}-shared", conf.idle_fetch_ms)
         await reader.start()
         try:
             tps = [TopicPartition(topic, 0) for topic in conf.globals_]

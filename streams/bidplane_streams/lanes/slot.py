@@ -36,8 +36,11 @@ class Slot:
         self.full = False
         self.revoked = False
         self.committed_ms = 0
-        # Where the last transaction wrote its rows: the next one waits until that one has ended.
-        self.wrote = -1
+        # When the running decision was due by the clock; 0 where records alone make it due.
+        self.due_ms = 0
+        # Says when the last transaction has ended on the changelog: the next one waits for it.
+        self.ended: asyncio.Future[None] | None = None
+        self.committed_s = 0.0
         # Next offset after everything that was received, and after everything that was applied.
         self.received: dict[str, int] = {}
         self.applied: dict[str, int] = {}

@@ -6,25 +6,25 @@ Decides the order of calls. Refuses to know what is written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from bidplane_streams.errors import LaneError
-from bidplane_streams.lanes import changelog
+from bidplane_streams.lanes import batches, changelog
 from bidplane_streams.lanes.conf import LaneConf
 from bidplane_streams.lanes.logic import Batch, Effects, Output
 
 
 async def commit(
-    conf: LaneConf, producer: AIOKafkaProducer, partition: int, batch: Batch, effects: Effects
-) -> int:
+    conf: LaneConf, producer: AIOKafkaProducer, partition: int, batch: Batch, effects: Effects,
+    *, rested: bool = False,
+) -> int:  # fmt: skip
     """Make ``batch`` applied and ``effects`` visible, both or neither; say where rows were written.
 
     Offsets first: right after a commit the coordinator answers CONCURRENT_TRANSACTIONS for a while;
     AddOffsetsToTxn retries after retry_backoff_ms, AddPartitionsToTxn after a hard-coded 20 ms.
+    Once it has ``rested`` it does not, and records and offsets travel side by side.
 
     Raises:
         LaneError: a record fits no batch.
@@ -33,41 +33,22 @@ async def commit(
     rows = changelog.rows(effects.changes, batch.positions)
     async with asyncio.timeout(conf.transaction_ms / 1000 * 1.5):
         await producer.begin_transaction()
-        await producer.send_offsets_to_transaction(
+        offsets = producer.send_offsets_to_transaction(
             {
                 TopicPartition(topic, partition): OffsetAndMetadata(batch.positions[topic], "")
                 for topic in conf.inputs
             },
             conf.group,
         )
+        if not rested:
+            await offsets
         sent: list[asyncio.Future[Any]] = []
         for (topic, target), outputs in effects.outputs.items():
-            sent += await _send(producer, topic, target, outputs)
+            sent += await batches.send(producer, topic, target, outputs)
         state = (Output(key, value) for key, value in rows.items())
-        sent += await _send(producer, conf.changelog, partition, state)
+        sent += await batches.send(producer, conf.changelog, partition, state)
+        if rested:
+            await offsets
         written = await asyncio.gather(*sent)  # aiokafka would commit although a batch has failed
         await producer.commit_transaction()
     return int(written[-1].offset)
-
-
-async def _send(
-    producer: AIOKafkaProducer, topic: str, partition: int, outputs: Iterable[Output]
-) -> list[asyncio.Future[Any]]:
-    sent: list[asyncio.Future[Any]] = []
-    builder = producer.create_batch()
-    for output in outputs:
-        if not _appended(builder, output):
-            builder.close()
-            sent.append(await producer.send_batch(builder, topic, partition=partition))
-            builder = producer.create_batch()
-            if not _appended(builder, output):
-                raise LaneError(f"{topic}: a record of {len(output.value or b'')} bytes is too big")
-    if builder.record_count():
-        builder.close()
-        sent.append(await producer.send_batch(builder, topic, partition=partition))
-    return sent
-
-
-def _appended(builder: Any, output: Output) -> bool:
-    fields = {"key": output.key, "value": output.value, "headers": list(output.headers)}
-    return builder.append(timestamp=None, **fields) is not None

@@ -6,6 +6,7 @@ Decides the rows' shapes. Refuses to decide anything else: accounts.py does.
 from __future__ import annotations
 
 import base64
+import functools
 from collections import Counter
 
 import msgspec
@@ -75,13 +76,13 @@ class HeldOrders(Rows[HeldOrder]):
 
     def put(self, key: str, row: HeldOrder) -> HeldOrder:
         """As every table, and counted."""
-        self._count(self.get(key), -1)
+        self._count(self._rows.get(key), -1)
         self._count(row, 1)
         return super().put(key, row)
 
     def remove(self, key: str) -> None:
         """As every table, and counted."""
-        self._count(self.get(key), -1)
+        self._count(self._rows.get(key), -1)
         super().remove(key)
 
     def restore(self, key: str, value: bytes | None) -> None:
@@ -129,4 +130,9 @@ class AccountsState(State):
     def public_key(self, key_id: str) -> bytes | None:
         """The raw public key for checking a signature, or None for a key nobody registered."""
         key = self.keys.get(key_id)
-        return None if key is None else base64.b64decode(key.public_key)
+        return None if key is None else _raw(key.public_key)
+
+
+@functools.lru_cache(maxsize=4096)
+def _raw(text: str) -> bytes:
+    return base64.b64decode(text)

@@ -17,9 +17,10 @@ def check_accounts(state: AccountsState, effects: list[Effect]) -> None:
     """No account that an entry touched is overdrawn (Journal asserts it as it posts)."""
     for effect in effects:
         if isinstance(effect, Emit) and isinstance(effect.event, LedgerPosted):
-            for account in (effect.event.debit, effect.event.credit):
-                row = state.balances[account]
-                assert row.micros >= 0 or account in ledger.MAY_BE_NEGATIVE
+            entry = effect.event
+            for account in (entry.debit, entry.credit):
+                micros = state.balances[account].micros
+                assert micros >= 0 or account in ledger.MAY_BE_NEGATIVE
 
 
 def audit_accounts(state: AccountsState) -> None:
@@ -37,6 +38,8 @@ def audit_accounts(state: AccountsState) -> None:
 
 def check_market(state: MarketState, effects: list[Effect]) -> None:
     """Every lease that changed and may stand has its devices alone, after its last change."""
+    if not effects:
+        return
     newest = {
         effect.event.lease_id: effect.event for effect in effects
         if isinstance(effect, Emit) and isinstance(effect.event, LeaseChanged)

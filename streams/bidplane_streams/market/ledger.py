@@ -107,9 +107,12 @@ class Journal:
         self._before(credit)
         self._move(debit, -amount_micros)
         self._move(credit, amount_micros)
-        origin = msgspec.structs.replace(self._origin, index=len(self.entries))
+        cause, index = self._origin, len(self.entries)
+        origin = Origin(
+            topic=cause.topic, partition=cause.partition, offset=cause.offset, index=index
+        )
         entry = LedgerPosted(
-            entry_id=ids.joined(origin.topic, origin.partition, origin.offset, origin.index),
+            entry_id=ids.joined(origin.topic, origin.partition, origin.offset, index),
             kind=kind, debit=debit, credit=credit, amount_micros=amount_micros, tenant=tenant,
             agent=agent, organisation=organisation, reference=reference, origin=origin,
             at_ms=self._at_ms,

@@ -122,7 +122,7 @@ class MarketState(State):
 
     def only(self) -> Market | None:
         """The market of this partition, or None before it is declared."""
-        return next(iter(self.market.values()), None)
+        return self.market.first()
 
     def holders_of(self, keys: Iterable[str]) -> tuple[str, ...]:
         """The leases that hold any of these devices."""

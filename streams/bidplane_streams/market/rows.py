@@ -36,6 +36,11 @@ class Rows(Generic[V]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    def first(self) -> V | None:
+        """The row of the least key, or None: without sorting where there is but one."""
+        rows = self._rows
+        return next(iter(rows.values())) if len(rows) == 1 else next(self.values(), None)
+
     def put(self, key: str, row: V) -> V:
         """Set the row and remember the change."""
         self._rows[key] = row

@@ -8,7 +8,9 @@ of a closing. Refuses to know prices, reserves and what is free.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import msgspec
 
 from bidplane_streams.market import pools
 from bidplane_streams.market.rows import Rows
@@ -16,6 +18,9 @@ from bidplane_topics.instances import InstanceAlternative
 from bidplane_topics.markets import MarketDeclared
 from bidplane_topics.orders import OrderPlaced
 from bidplane_topics.rejections import Rejection
+
+_ALIKE_MAX: Final = 10_000
+_ENCODER: Final = msgspec.msgpack.Encoder()
 
 
 class Found(NamedTuple):
@@ -38,6 +43,8 @@ class Ways:
         self._rules, self._offered = rules, offered
         self._frame = _frame(rules, offered)
         self._found: dict[str, Found] = {}
+        # Most orders ask for what another asked for: the alternatives' bytes tell.
+        self._alike: dict[bytes, Found] = {}
 
     def hold(self, rules: MarketDeclared, offered: Mapping[str, pools.Pool]) -> bool:
         """Whether what is remembered is still true of these rules and pools."""
@@ -51,7 +58,16 @@ class Ways:
         """Every (pool, shape, slots) that could serve the order, in a fixed order."""
         found = self._found.get(order.bid_id)
         if found is None:
-            found = self._found[order.bid_id] = self._search(order)
+            found = self._found[order.bid_id] = self._remembered(order)
+        return found
+
+    def _remembered(self, order: OrderPlaced) -> Found:
+        wanted = _ENCODER.encode(order.alternatives)
+        found = self._alike.get(wanted)
+        if found is None:
+            if len(self._alike) >= _ALIKE_MAX:
+                self._alike.clear()
+            found = self._alike[wanted] = self._search(order)
         return found
 
     def _search(self, order: OrderPlaced) -> Found:

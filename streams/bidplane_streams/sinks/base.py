@@ -12,7 +12,11 @@ from typing import Any, Protocol
 
 
 class Action(Protocol):
-    """One step towards the desired state; actions of one ``key`` never run at the same time."""
+    """One step towards the desired state; actions of one ``key`` never run at the same time.
+
+    It may say more (``turns``): ``owner``, whose work it is, so that nobody takes all the room;
+    ``later`` if nobody counts the seconds; ``aside`` if it costs the API server nothing.
+    """
 
     @property
     def key(self) -> str:

@@ -1,29 +1,26 @@
 """The claims sink: leases become ResourceClaims in the host cluster, and end in order.
 
-Decides how each planned step is carried out, with which tests and in which order of calls. What to
-do is ``claims_plan``'s; how objects look is ``claims_objects``'. Every status write tests the
-epoch, so a process that slept through an ending changes nothing.
+Decides what is read, when it may be believed, and what is told to the market. What to do is
+``claims_plan``'s; how claims come and go is ``claims_binding``'s and ``claims_ending``'s.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bidplane_streams.sinks import (
-    claims_objects,
+    claims_binding,
+    claims_ending,
     claims_plan,
     claims_seen,
-    errors,
     hardware,
     hostsetup,
     kube,
-    metrics,
+    lease_stages,
     mirror,
-    names,
     patience,
     records,
     standing,
@@ -34,8 +31,6 @@ from bidplane_topics import leases, markets, registry, reports
 log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
-EPOCH_PATH: Final = "/metadata/annotations/bidplane.io~1epoch"
-EXPIRES_PATH: Final = "/metadata/annotations/bidplane.io~1expires"
 LOST_AFTER_MS: Final = 40_000
 
 
@@ -86,8 +81,15 @@ class ClaimsSink:
         self._read_at = -1
         self._missing_since_ms: dict[str, int] = {}
         self._said: dict[str, claims_plan.Said] = {}
-        self._namespaces: set[str] = set()
-        self._ending_since: dict[str, float] = {}
+        self._seen = claims_seen.Claims(market)
+        self._wanted: dict[str, claims_plan.Desired] = {}
+        self._binding = claims_binding.Binding(
+            api, market, self._claims, self._anchors, self._shall_stand, clock
+        )
+        self._ending = claims_ending.Ending(
+            api, market, self._claims, self._anchors, self._pods
+        )  # fmt: skip
+        self._stages = lease_stages.LeaseStages(market, clock)
 
     def _lease_key(self, lease: leases.LeaseChanged) -> str | None:
         # What is leased on standing claims needs none of its own.
@@ -125,13 +127,15 @@ class ClaimsSink:
         if unread or any(not one.synced or one.broken for one in self._mirrors):
             return None
         self._note_missing_nodes()
+        claims = self._seen.read(self._claims.objects)
         return claims_plan.Observed(
             market=self._market,
             partition=self._partition(),
             leases=self._desired(),
-            held=self._held(),
+            held=self._held(claims),
             leased=self._standing.leased(),
-            taken=claims_seen.taken(self._market, self._claims.objects.values()),
+            busy=frozenset(self._binding.busy),
+            taken=claims_seen.places(claims.values()),
             hardware=self._hardware(),
             missing_since_ms=self._missing_since_ms,
             lost_after_ms=self._lost_after_ms,
@@ -141,14 +145,27 @@ class ClaimsSink:
     def _desired(self) -> dict[str, claims_plan.Desired]:
         partition = self._partition()
         wanted = self._standing.wanted()
-        standing = {key: claims_plan.Desired(one, partition) for key, one in wanted.items()}
-        return standing | {
-            key: claims_plan.Desired(row.event, row.partition)
-            for key, row in self._leases.rows.items()
+        found = [(key, one, partition) for key, one in wanted.items()]
+        found += [(key, row.event, row.partition) for key, row in self._leases.rows.items()]
+        before = self._wanted
+        self._wanted = {
+            key: known
+            if (known := before.get(key)) is not None
+            and known.event is event
+            and known.partition == number
+            else claims_plan.Desired(event, number)
+            for key, event, number in found
         }
+        return self._wanted
 
-    def _held(self) -> dict[str, claims_plan.Held]:
-        found = claims_seen.held(self._market, self._claims, self._pods, self._anchors)
+    def _shall_stand(self, lease: leases.LeaseChanged) -> bool:
+        row = self._leases.rows.get(lease.lease_id)
+        if row is None:
+            return lease.lease_id in self._standing.wanted()
+        return row.event.epoch == lease.epoch and row.event.state not in {"ending", "ended"}
+
+    def _held(self, claims: Mapping[mirror.Key, claims_seen.Seen]) -> dict[str, claims_plan.Held]:
+        found = claims_seen.held(self._market, claims, self._pods, self._anchors)
         spare = {name for name in found if name.startswith(standing.PREFIX)}
         spare -= self._standing.wanted().keys()
         for name in spare - self._standing.dropped(spare):
@@ -172,176 +189,24 @@ class ClaimsSink:
             case claims_plan.Bind():
                 await self._bind(action)
             case claims_plan.Revoke():
-                await self._revoke(action)
+                await self._ending.revoke(action)
             case claims_plan.Release():
                 await self._release(action)
             case claims_plan.Report():
                 await self._report(action)
 
     async def _bind(self, action: claims_plan.Bind) -> None:
-        lease = action.lease
-        began = time.monotonic()
-        await self._ensure_namespace(lease)
-        uid = await self._ensure_anchor(lease, action.held)
-        by_name = {one["metadata"]["name"]: one for one in action.held.claims}
-        for number, node in enumerate(names.nodes(lease)):
-            if not names.devices(lease, node.node):
-                continue
-            found = by_name.get(names.piece(lease.lease_id, number))
-            if found is None:
-                found = await self._create_claim(claims_objects.claim(lease, number, node))
-            if time.monotonic() - began > worker.FROZEN_S:
-                raise errors.Conflict("this took too long to be sure that it is still wanted")
-            await self._allocate(lease, node, found, uid)
-
-    async def _allocate(
-        self, lease: leases.LeaseChanged, node: leases.LeasedNode, found: Object, uid: str
-    ) -> None:
-        meta = found["metadata"]
-        where = {"namespace": meta["namespace"]}
-        test = {"op": "test", "path": EPOCH_PATH, "value": str(lease.epoch)}
-        if not claims_objects.stands(found, lease, node):
-            status = claims_objects.status(lease, node, uid, self._clock())
-            body: list[Object] = [test, {"op": "add", "path": "/status", "value": status}]
-            found = await self._api.patch(
-                kube.CLAIMS, meta["name"], body, sub="status", how=kube.JSON, **where
-            )
-            self._claims.learn(found)
-            waited_ms = self._clock() - lease.awarded_at_ms
-            metrics.STAGE_S.labels("allocated").observe(max(0, waited_ms) / 1000)
-        if names.annotation(found, names.EXPIRES) != claims_objects.expires(lease):
-            change = {"op": "add", "path": EXPIRES_PATH, "value": claims_objects.expires(lease)}
-            found = await self._api.patch(
-                kube.CLAIMS, meta["name"], [test, change], how=kube.JSON, **where
-            )
-            self._claims.learn(found)
-
-    async def _create_claim(self, body: Object) -> Object:
-        meta = body["metadata"]
-        try:
-            found = await self._api.create(kube.CLAIMS, body)
-        except errors.Conflict:
-            there = await self._api.get(kube.CLAIMS, meta["name"], meta["namespace"])
-            if there is None or not claims_objects.is_ours(there, self._market):
-                raise
-            found = there
-        self._claims.learn(found)
-        return found
-
-    async def _ensure_namespace(self, lease: leases.LeaseChanged) -> None:
-        name = claims_objects.namespace_of(lease)
-        if name not in self._namespaces:
-            await self._api.apply(kube.NAMESPACES, claims_objects.namespace(lease))
-            await self._api.apply(kube.NETWORK_POLICIES, claims_objects.silence(lease))
-            self._namespaces.add(name)
-
-    async def _ensure_anchor(self, lease: leases.LeaseChanged, there: claims_plan.Held) -> str:
-        if there.anchors:
-            return str(there.anchors[0]["metadata"]["uid"])
-        body = claims_objects.anchor(lease)
-        try:
-            found = await self._api.create(kube.DEVICE_LEASES, body)
-        except errors.Conflict:
-            namespace = body["metadata"]["namespace"]
-            known = await self._api.get(kube.DEVICE_LEASES, lease.lease_id, namespace)
-            if known is None:
-                raise
-            found = known
-        except errors.Refused as refused:
-            if refused.status == 404:  # the namespace was deleted behind our back
-                self._namespaces.discard(body["metadata"]["namespace"])
-                raise errors.Conflict(str(refused)) from refused
-            raise
-        self._anchors.learn(found)
-        return str(found["metadata"]["uid"])
-
-    async def _revoke(self, action: claims_plan.Revoke) -> None:
-        self._ending_since.setdefault(action.lease_id, time.monotonic())
-        for found in action.held.claims:
-            known = names.annotation(found, names.EPOCH)
-            if known != str(action.epoch):
-                body = [
-                    {"op": "test", "path": EPOCH_PATH, "value": known},
-                    {"op": "replace", "path": EPOCH_PATH, "value": str(action.epoch)},
-                ]
-                meta = found["metadata"]
-                changed = await self._api.patch(
-                    kube.CLAIMS, meta["name"], body, namespace=meta["namespace"], how=kube.JSON
-                )
-                self._claims.learn(changed)
-        for pod in action.held.pods:
-            meta = pod["metadata"]
-            if claims_plan.lingers(pod):
-                await self._api.delete(
-                    kube.PODS,
-                    meta["name"],
-                    namespace=meta["namespace"],
-                    uid=meta["uid"],
-                    grace_s=claims_plan.grace_s(pod),
-                )
+        await self._binding.bind(action.lease, action.held)
+        row = self._leases.rows.get(action.lease.lease_id)
+        if row is not None and action.lease.state == "awarded":
+            self._stages.allocated(row.at_ms)
 
     async def _release(self, action: claims_plan.Release) -> None:
-        began = self._ending_since.setdefault(action.lease_id, time.monotonic())
-        await self._refuse_while_used(action)
-        metrics.STAGE_S.labels("evicted").observe(time.monotonic() - began)
-        for found in action.held.claims:
-            await self._free(found)
-        for one in action.held.anchors:
-            meta = one["metadata"]
-            await self._api.delete(
-                kube.DEVICE_LEASES, meta["name"], namespace=meta["namespace"], uid=meta["uid"]
-            )
-        metrics.STAGE_S.labels("deallocated").observe(time.monotonic() - began)
-        self._ending_since.pop(action.lease_id, None)
-
-    async def _refuse_while_used(self, action: claims_plan.Release) -> None:
-        # The API server would clear the allocation under a running pod, so ask it, not the mirror.
-        spaces = {one["metadata"]["namespace"] for one in action.held.claims}
-        for space in spaces:
-            pods, _ = await self._api.list_all(kube.PODS, space)
-            mine = {one["metadata"]["name"] for one in action.held.claims}
-            for pod in map(claims_seen.project_pod, pods):
-                if (
-                    mine & set(pod["uses"])
-                    or claims_seen.marked(pod, self._market) == action.lease_id
-                ):
-                    self._pods.learn(pod)
-                    raise errors.Conflict(f"{pod['metadata']['name']} still uses the lease")
-
-    async def _free(self, found: Object) -> None:
-        meta = found["metadata"]
-        name, space = meta["name"], meta["namespace"]
-        test = {"op": "test", "path": EPOCH_PATH, "value": names.annotation(found, names.EPOCH)}
-        same = {"op": "test", "path": "/metadata/uid", "value": meta["uid"]}
-        status = found.get("status") or {}
-        clear = [
-            {"op": "remove", "path": f"/status/{field}"}
-            for field in ("allocation", "reservedFor")
-            if status.get(field)
-        ]
-        if clear:
-            await self._api.patch(
-                kube.CLAIMS,
-                name,
-                [test, same, *clear],
-                namespace=space,
-                sub="status",
-                how=kube.JSON,
-            )
-        # Deletion first: it waits for our finalizer, which is one of the marks that make the claim
-        # ours. Dropped first, a crash in between would leave a claim that nobody owns.
-        await self._api.delete(kube.CLAIMS, name, namespace=space, uid=meta["uid"])
-        going = await self._api.get(kube.CLAIMS, name, space)
-        kept = [] if going is None else going["metadata"].get("finalizers") or []
-        if set(kept) & set(names.FINALIZERS):
-            left = [one for one in kept if one not in names.FINALIZERS]
-            body = [
-                test,
-                same,
-                {"op": "test", "path": "/metadata/finalizers", "value": kept},
-                {"op": "replace", "path": "/metadata/finalizers", "value": left},
-            ]
-            await self._api.patch(kube.CLAIMS, name, body, namespace=space, how=kube.JSON)
+        await self._ending.refuse_while_used(action.lease_id, action.held)
+        if (row := self._leases.rows.get(action.lease_id)) is not None:
+            self._stages.evicted(action.lease_id, row.at_ms)
+        await self._ending.free(action.held)
+        self._stages.deallocated(action.lease_id)
 
     async def _report(self, action: claims_plan.Report) -> None:
         subject = action.subject

@@ -17,6 +17,8 @@ from bidplane_topics import ids
 from bidplane_topics.leases import LeaseChanged, LeasedDevice, LeasedNode
 
 Object = dict[str, Any]
+# (request, driver, pool, device, shareID); the last is empty where a device is allocated whole.
+Place = tuple[str, str, str, str, str]
 
 
 def timestamp(at_ms: int) -> str:
@@ -187,29 +189,37 @@ def is_ours(found: Object, market: str) -> bool:
     )
 
 
-def allocated(found: Object) -> list[tuple[str, str, str, str]]:
-    """(request, driver, pool, device) of an allocation; empty where there is none."""
+def allocated_places(found: Object) -> list[Place]:
+    """What an allocation holds; empty where there is none."""
     allocation = (found.get("status") or {}).get("allocation") or {}
     return [
-        (one["request"], one["driver"], one["pool"], one["device"])
+        (one["request"], one["driver"], one["pool"], one["device"], one.get("shareID") or "")
         for one in (allocation.get("devices") or {}).get("results") or ()
     ]
 
 
-def allocated_shares(found: Object) -> list[str]:
-    """The shareID of each device of an allocation; empty where a device is allocated whole."""
-    allocation = (found.get("status") or {}).get("allocation") or {}
-    results = (allocation.get("devices") or {}).get("results") or ()
-    return [str(one.get("shareID") or "") for one in results]
+def allocated(found: Object) -> list[tuple[str, str, str, str]]:
+    """(request, driver, pool, device) of an allocation; empty where there is none."""
+    return [place[:4] for place in allocated_places(found)]
+
+
+def places(lease: LeaseChanged, node: LeasedNode) -> list[Place]:
+    """What the claim of one of the lease's nodes shall hold."""
+    return [
+        (names.request(number), one.driver, one.pool, one.name, share_id(one))
+        for number, one in enumerate(names.devices(lease, node.node))
+    ]
 
 
 def stands(found: Object | None, lease: LeaseChanged, node: LeasedNode) -> bool:
     """Whether the claim is allocated to the lease's devices, anchored, and of the lease's epoch."""
-    if found is None or names.annotation(found, names.EPOCH) != str(lease.epoch):
+    return stands_on(found, str(lease.epoch), places(lease, node))
+
+
+def stands_on(found: Object | None, epoch: str, wanted: list[Place]) -> bool:
+    """Whether the claim is allocated to these places, anchored, and of this epoch."""
+    if found is None or names.annotation(found, names.EPOCH) != epoch:
         return False
-    devices = names.devices(lease, node.node)
-    wanted = [tuple(one.values())[:4] for one in results(lease, node)]
     reserved = (found.get("status") or {}).get("reservedFor") or ()
     anchored = any(one.get("resource") == "deviceleases" for one in reserved)
-    shares = [share_id(device) for device in devices]
-    return anchored and allocated(found) == wanted and allocated_shares(found) == shares
+    return anchored and allocated_places(found) == wanted

@@ -8,8 +8,10 @@ is touched.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Set as AbstractSet
+from typing import Any, ClassVar, Final, NamedTuple
 
 from bidplane_streams.sinks import claims_objects, hardware, names
 from bidplane_topics import reports
@@ -27,11 +29,31 @@ ALIVE: Final = "alive"
 END_GRACE_S: Final = 10
 
 
-class Desired(NamedTuple):
-    """A lease that has not ended, and its partition."""
+@dataclasses.dataclass(frozen=True)
+class Desired:
+    """A lease that has not ended, and its partition. What follows from it is worked out once."""
 
     event: LeaseChanged
     partition: int
+
+    @functools.cached_property
+    def pieces(self) -> tuple[tuple[str, list[claims_objects.Place]], ...]:
+        """The names of its claims, and the places that each shall hold."""
+        return tuple(
+            (names.piece(self.event.lease_id, number), claims_objects.places(self.event, node))
+            for number, node in enumerate(names.nodes(self.event))
+            if names.devices(self.event, node.node)
+        )
+
+    @functools.cached_property
+    def epoch(self) -> str:
+        """Its epoch, as claims write it."""
+        return str(self.event.epoch)
+
+    @functools.cached_property
+    def expires(self) -> str:
+        """Its end, as claims write it."""
+        return claims_objects.expires(self.event)
 
 
 class Held(NamedTuple):
@@ -54,7 +76,8 @@ class Said(NamedTuple):
 class Observed:
     """Everything a plan reads. ``missing_since_ms`` holds nodes that are gone or not ready.
 
-    ``leased`` are the nodes with leases on standing claims, and their market's partition.
+    ``leased`` are the nodes with leases on standing claims, and their market's partition; ``busy``
+    the leases for which something is being written right now.
     """
 
     market: str
@@ -67,6 +90,7 @@ class Observed:
     lost_after_ms: int
     said: Mapping[str, Said]
     leased: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    busy: AbstractSet[str] = frozenset()
     sink: str = "claims"
 
 
@@ -82,6 +106,11 @@ class Bind:
         """The lease."""
         return self.lease.lease_id
 
+    @property
+    def later(self) -> bool:
+        """An award has a deadline; a date has none."""
+        return self.lease.state != "awarded"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Revoke:
@@ -90,6 +119,7 @@ class Revoke:
     lease_id: str
     epoch: int
     held: Held
+    later: ClassVar[bool] = True
 
     @property
     def key(self) -> str:
@@ -103,6 +133,7 @@ class Release:
 
     lease_id: str
     held: Held
+    later: ClassVar[bool] = True
 
     @property
     def key(self) -> str:
@@ -118,6 +149,7 @@ class Report:
     event: Event
     partition: int
     times: int
+    aside: ClassVar[bool] = True
 
     @property
     def key(self) -> str:
@@ -147,7 +179,7 @@ def _hold(seen: Observed, desired: Desired, held: Held, now_ms: int) -> Iterator
     lease = desired.event
     if lease.state == "pending":  # its devices are another's: nothing of it may stand yet
         return
-    if _stands(lease, held):
+    if _stands(desired, held):
         if lease.state == "awarded":
             yield from _say(
                 seen,
@@ -156,7 +188,7 @@ def _hold(seen: Observed, desired: Desired, held: Held, now_ms: int) -> Iterator
                 desired.partition,
                 now_ms,
             )
-        elif not _dated(lease, held):
+        elif not _dated(desired, held):
             yield Bind(lease, held)
         return
     obstacle = _obstacle(seen, lease)
@@ -173,7 +205,7 @@ def _end(seen: Observed, desired: Desired, held: Held, now_ms: int) -> Iterator[
     lease = desired.event
     if held.claims or held.pods or held.anchors:
         yield from _step_down(lease.lease_id, lease.epoch, held)
-    elif lease.state == "ending":
+    elif lease.state == "ending" and lease.lease_id not in seen.busy:
         released = reports.LeaseReleased(
             market=lease.market, lease_id=lease.lease_id, epoch=lease.epoch
         )
@@ -201,17 +233,18 @@ def grace_s(pod: Object) -> int:
     return max(1, min(int(pod["grace_s"]), END_GRACE_S))
 
 
-def _stands(lease: LeaseChanged, held: Held) -> bool:
+def _stands(desired: Desired, held: Held) -> bool:
+    if not held.anchors:
+        return False
     by_name = {one["metadata"]["name"]: one for one in held.claims}
-    return bool(held.anchors) and all(
-        claims_objects.stands(by_name.get(names.piece(lease.lease_id, number)), lease, node)
-        for number, node in enumerate(names.nodes(lease))
-        if names.devices(lease, node.node)
+    return all(
+        claims_objects.stands_on(by_name.get(name), desired.epoch, places)
+        for name, places in desired.pieces
     )
 
 
-def _dated(lease: LeaseChanged, held: Held) -> bool:
-    wanted = claims_objects.expires(lease)
+def _dated(desired: Desired, held: Held) -> bool:
+    wanted = desired.expires
     return all(names.annotation(one, names.EXPIRES) == wanted for one in held.claims)
 
 

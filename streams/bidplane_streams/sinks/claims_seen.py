@@ -1,16 +1,47 @@
 """What the claims sink sees of the host cluster: small copies of objects, and whose they are. Pure.
 
-Decides which claims, anchors and pods belong to which lease, and who holds which device.
+Decides which claims, anchors and pods belong to which lease, and who holds which device. A plan is
+made many times a second over all claims, so what a claim says is read once for each version of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from bidplane_streams.sinks import claims_objects, claims_plan, hardware, mirror, names
 
 Object = dict[str, Any]
+# Who holds a device: (lease, True) for our claims, (namespace/claim, False) for others'.
+Holder = tuple[str, bool]
+
+
+class Seen(NamedTuple):
+    """What a claim says: the lease that it is for if it is ours, and the places that it takes."""
+
+    claim: Object
+    lease: str
+    places: tuple[tuple[hardware.Address, Holder], ...]
+
+
+class Claims:
+    """The claims of a mirror as one market sees them."""
+
+    def __init__(self, market: str) -> None:
+        """Nothing is read yet."""
+        self._market = market
+        self._seen: dict[mirror.Key, Seen] = {}
+
+    def read(self, objects: Mapping[mirror.Key, Object]) -> Mapping[mirror.Key, Seen]:
+        """All of them; those that are no other objects than before are not read again."""
+        before = self._seen
+        self._seen = {
+            key: known
+            if (known := before.get(key)) is not None and known.claim is claim
+            else seen(self._market, claim)
+            for key, claim in objects.items()
+        }
+        return self._seen
 
 
 def project_pod(found: Object) -> Object:
@@ -52,22 +83,20 @@ def marked(pod: Object, market: str) -> str:
 
 
 def held(
-    market: str, claims: mirror.Mirror, pods: mirror.Mirror, anchors: mirror.Mirror
+    market: str, claims: Mapping[mirror.Key, Seen], pods: mirror.Mirror, anchors: mirror.Mirror
 ) -> dict[str, claims_plan.Held]:
     """What stands for each lease of the market: our claims, every pod on them, our anchors."""
     found: dict[str, tuple[list[Object], list[Object], list[Object]]] = {}
-    owner: dict[tuple[str, str], str] = {}
-    for key, claim in claims.objects.items():
-        if claims_objects.is_ours(claim, market):
-            lease = names.lease_of(claim)
-            owner[key] = lease
-            found.setdefault(lease, ([], [], []))[0].append(claim)
+    for one in claims.values():
+        if one.lease:
+            found.setdefault(one.lease, ([], [], []))[0].append(one.claim)
     for anchor in anchors.objects.values():
         if names.annotation(anchor, names.MARKET) == market:
             found.setdefault(names.lease_of(anchor), ([], [], []))[2].append(anchor)
     for (space, _), pod in pods.objects.items():
         # A marked pod counts even where its claims are gone: it must go as well.
-        users = {owner.get((space, used), "") for used in pod["uses"]} | {marked(pod, market)}
+        used = (claims.get((space, name)) for name in pod["uses"])
+        users = {one.lease for one in used if one is not None} | {marked(pod, market)}
         for lease in users - {""}:
             found.setdefault(lease, ([], [], []))[1].append(pod)
     return {
@@ -76,22 +105,32 @@ def held(
     }
 
 
-def taken(market: str, claims: Any) -> Mapping[hardware.Address, tuple[str, bool]]:
-    """Who holds each allocated device: (lease, True) for our claims, (claim, False) for others'.
+def taken(market: str, claims: Iterable[Object]) -> Mapping[hardware.Address, Holder]:
+    """Who holds each allocated device; see ``seen`` for shares."""
+    return places(seen(market, one) for one in claims)
+
+
+def places(claims: Iterable[Seen]) -> Mapping[hardware.Address, Holder]:
+    """Who holds each allocated device of claims that were read."""
+    found: dict[hardware.Address, Holder] = {}
+    for one in claims:
+        found.update(one.places)
+    return found
+
+
+def seen(market: str, claim: Object) -> Seen:
+    """Read a claim.
 
     A share of ours stands under the device's name with its id, and as a mark under the name with a
     slash; another's share makes the whole device another's.
     """
-    found: dict[hardware.Address, tuple[str, bool]] = {}
-    for claim in claims:
-        ours = claims_objects.is_ours(claim, market)
-        meta = claim["metadata"]
-        holder = names.lease_of(claim) if ours else f"{meta['namespace']}/{meta['name']}"
-        results = zip(
-            claims_objects.allocated(claim), claims_objects.allocated_shares(claim), strict=True
-        )
-        for (_, driver, pool, device), share in results:
-            if share and ours:
-                found[(driver, pool, f"{device}/{share}")] = (holder, ours)
-            found[(driver, pool, f"{device}/" if share and ours else device)] = (holder, ours)
-    return found
+    ours = claims_objects.is_ours(claim, market)
+    meta = claim["metadata"]
+    lease = names.lease_of(claim) if ours else ""
+    holder = (lease, True) if ours else (f"{meta['namespace']}/{meta['name']}", False)
+    found: list[tuple[hardware.Address, Holder]] = []
+    for _, driver, pool, device, share in claims_objects.allocated_places(claim):
+        if share and ours:
+            found.append(((driver, pool, f"{device}/{share}"), holder))
+        found.append(((driver, pool, f"{device}/" if share and ours else device), holder))
+    return Seen(claim, lease, tuple(found))

@@ -10,17 +10,18 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bidplane_streams.sinks import records
+from bidplane_streams.sinks import errors, metrics, records
 from bidplane_streams.sinks.providers.base import Provider
 from bidplane_topics import ids, registry
 from bidplane_topics.agents import AgentRegistered
 
 
 class Observed(NamedTuple):
-    """Who should have a control plane, and who has one."""
+    """Who should have a control plane, whose serves, and whose stands, serving or not."""
 
     wanted: frozenset[str]
     ready: frozenset[str]
+    standing: frozenset[str]
 
 
 class Provide(NamedTuple):
@@ -43,17 +44,30 @@ class ClustersSink:
     def __init__(self, kafka: str, provider: Provider, wake: asyncio.Event) -> None:
         """``wake`` is set when a registration changes."""
         self._provider = provider
+        self._failed: set[str] = set()
         self._agents: records.Table[AgentRegistered] = records.Table(
             kafka, registry.AGENTS, _agent_of, wake
         )
 
     def observe(self) -> Observed | None:
-        """Registrations and planes; None until all registrations are read."""
-        if not self._agents.fresh:
+        """Registrations and planes; None until all of both are read."""
+        if not self._agents.fresh or not self._provider.synced:
             return None
         rows = self._agents.rows
         wanted = frozenset(name for name, row in rows.items() if row.event.cluster)
-        return Observed(wanted, self._provider.ready())
+        observed = Observed(wanted, self._provider.ready(), self._provider.standing())
+        self._count(observed)
+        return observed
+
+    def _count(self, observed: Observed) -> None:
+        missing = observed.wanted - observed.ready
+        self._failed &= missing
+        found = {
+            "wanted": observed.wanted, "ready": observed.wanted & observed.ready,
+            "starting": missing - self._failed, "failed": self._failed,
+        }  # fmt: skip
+        for state, agents in found.items():
+            metrics.PLANES.labels(state).set(len(agents))
 
     def plan(self, observed: Observed, now_ms: int) -> Sequence[Provide | Withdraw]:
         """Start what is wanted, stop what is not."""
@@ -63,17 +77,24 @@ class ClustersSink:
     async def apply(self, action: Provide | Withdraw) -> None:
         """Start or stop one plane."""
         if isinstance(action, Provide):
-            await self._provider.provide(action.key)
+            try:
+                await self._provider.provide(action.key)
+            except errors.SinkError:
+                self._failed.add(action.key)
+                raise
         else:
             await self._provider.withdraw(action.key)
 
     def doubt(self) -> None:
-        """Read the registrations again."""
+        """Read registrations and planes again."""
         self._agents.doubt()
+        self._provider.doubt()
 
     async def run(self) -> None:
-        """Read registrations until cancelled."""
-        await self._agents.run()
+        """Follow registrations and planes until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._agents.run())
+            group.create_task(self._provider.run())
 
     async def close(self) -> None:
         """Stop the planes that this process runs."""
@@ -85,7 +106,7 @@ def plan(observed: Observed) -> list[Provide | Withdraw]:
     steps: list[Provide | Withdraw] = [
         Provide(agent) for agent in sorted(observed.wanted - observed.ready)
     ]
-    steps += [Withdraw(agent) for agent in sorted(observed.ready - observed.wanted)]
+    steps += [Withdraw(agent) for agent in sorted(observed.standing - observed.wanted)]
     return steps
 
 

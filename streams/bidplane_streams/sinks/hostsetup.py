@@ -2,7 +2,8 @@
 
 Decides who may allocate the market's devices: only the user this sink runs as. The API server does
 not detect a double allocation, so everybody else, kube-scheduler included, is refused by admission.
-DeviceClasses that exist (a vendor's driver brings them) are left as they are.
+DeviceClasses that exist (a vendor's driver brings them) are left as they are. What stands as wanted
+is not written again: the Helm chart makes kind and policies, and its sink may only read them.
 """
 
 from __future__ import annotations
@@ -30,13 +31,49 @@ async def ensure(api: kube.Kube, further: Mapping[str, str]) -> None:
     """
     user, sold = await whoami(api), device_classes.sold(further)
     await _check_user(api, user)
-    await api.apply(kube.CRDS, device_lease_kind())
+    await _apply(api, kube.CRDS, device_lease_kind())
     for one in sold.objects:
         with contextlib.suppress(errors.Conflict):
             await api.create(kube.CLASSES, one)
     for policy in policies(user, sold):
-        await api.apply(kube.POLICIES, policy)
-        await api.apply(kube.POLICY_BINDINGS, binding(policy["metadata"]["name"]))
+        await _apply(api, kube.POLICIES, policy)
+        await _apply(api, kube.POLICY_BINDINGS, binding(policy["metadata"]["name"]))
+
+
+async def _apply(api: kube.Kube, resource: kube.Resource, wanted: Object) -> None:
+    """Write an object unless it stands as wanted.
+
+    Raises:
+        BadSetting: it must be written and we may not: it is somebody else's to keep.
+    """
+    name = str(wanted["metadata"]["name"])
+    if stands(await api.get(resource, name), wanted):
+        return
+    try:
+        await api.apply(resource, wanted)
+    except errors.Refused as refused:
+        if refused.status != 403:
+            raise
+        raise errors.BadSetting(
+            f"{wanted['kind']} {name} is not as this sink needs it, which may not write it: give "
+            f"the chart and the sink the same device classes ({refused})"
+        ) from refused
+
+
+def stands(found: Any, wanted: Any) -> bool:
+    """Whether ``found`` says all that ``wanted`` says; the server's defaults may stand besides.
+
+    What is wanted empty may be left out: the server does not keep empty lists.
+    """
+    if wanted in ([], {}) and not found:
+        return True
+    if isinstance(wanted, dict):
+        there = found if isinstance(found, dict) else {}
+        return all(stands(there.get(key), one) for key, one in wanted.items())
+    if isinstance(wanted, list):
+        same = isinstance(found, list) and len(found) == len(wanted)
+        return same and all(map(stands, found, wanted))
+    return bool(found == wanted)
 
 
 async def _check_user(api: kube.Kube, user: str) -> None:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import pathlib
+import urllib.parse
+import urllib.request
 from collections.abc import AsyncIterator
 from typing import Any, Final, NamedTuple
 
@@ -27,6 +30,8 @@ CALL_TIMEOUT_S: Final = 20.0
 # The server ends a watch after this; ours ends a little later should the server have vanished.
 WATCH_TIMEOUT_S: Final = 240
 PAGE: Final = 500
+# A watch sends an object as one line; etcd takes none that is longer.
+LONGEST_LINE: Final = 2 * 1024 * 1024
 
 MERGE: Final = "application/merge-patch+json"
 JSON: Final = "application/json-patch+json"
@@ -53,6 +58,10 @@ PODS: Final = Resource("/api/v1", "pods")
 NODES: Final = Resource("/api/v1", "nodes", namespaced=False)
 EVENTS: Final = Resource("/api/v1", "events")
 NAMESPACES: Final = Resource("/api/v1", "namespaces", namespaced=False)
+SECRETS: Final = Resource("/api/v1", "secrets")
+CONFIG_MAPS: Final = Resource("/api/v1", "configmaps")
+SERVICES: Final = Resource("/api/v1", "services")
+STATEFUL_SETS: Final = Resource("/apis/apps/v1", "statefulsets")
 NODE_LEASES: Final = Resource("/apis/coordination.k8s.io/v1", "leases")
 CLAIMS: Final = Resource("/apis/resource.k8s.io/v1", "resourceclaims")
 SLICES: Final = Resource("/apis/resource.k8s.io/v1", "resourceslices", namespaced=False)
@@ -69,6 +78,8 @@ POLICY_BINDINGS: Final = Resource(
     "/apis/admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings", namespaced=False
 )
 WHO_AM_I: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+# Where a pod finds its ServiceAccount's token and authority.
+SERVICE_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 class Kube:
@@ -77,10 +88,14 @@ class Kube:
     def __init__(self, api: client.ApiClient, where: str) -> None:
         """Use ``connect``."""
         self._api = api
+        self._session: aiohttp.ClientSession | None = None
+        self._proxy: str | None = None
         self.where = where
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
         await self._api.close()
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
@@ -141,8 +156,11 @@ class Kube:
         namespace: str = "",
         uid: str = "",
         grace_s: int | None = None,
-    ) -> None:
-        """Delete the object if it is still the one with ``uid``; one that is gone is fine."""
+    ) -> Object | None:
+        """Delete the object if it is still the one with ``uid``; one that is gone is fine.
+
+        What is left of it while finalizers hold it, or None.
+        """
         assert name, "without a name it would be the whole collection"
         body: Object = {"propagationPolicy": "Background"}
         if uid:
@@ -151,10 +169,13 @@ class Kube:
             body["gracePeriodSeconds"] = grace_s
         with contextlib.suppress(errors.Conflict):  # another object by now: ours is gone
             try:
-                await self.call("DELETE", resource.path(name, namespace), body=body)
+                left = await self.call("DELETE", resource.path(name, namespace), body=body)
             except errors.Refused as refused:
                 if refused.status != 404:
                     raise
+            else:
+                return None if left.get("kind") == "Status" else left
+        return None
 
     async def call(
         self,
@@ -182,7 +203,7 @@ class Kube:
         return _decoded(self.where, raw)
 
     async def watch(
-        self, resource: Resource, version: str, labels: str = ""
+        self, resource: Resource, version: str, labels: str = "", namespace: str = ""
     ) -> AsyncIterator[tuple[str, Object]]:
         """Changes after ``version`` as (ADDED | MODIFIED | DELETED | BOOKMARK, object).
 
@@ -200,13 +221,12 @@ class Kube:
         } | ({"labelSelector": labels} if labels else {})
         timeout = aiohttp.ClientTimeout(sock_connect=5, sock_read=WATCH_TIMEOUT_S + 15)
         try:
-            response = await self._request(
-                "GET", resource.path(), None, query, "application/json", timeout
-            )
+            path = resource.path(namespace=namespace)
+            response = await self._request("GET", path, None, query, "application/json", timeout)
             try:
                 if response.status >= 300:
                     raw = await response.read()
-                    raise _error(self.where, "GET", resource.path(), response.status, raw)
+                    raise _error(self.where, "GET", path, response.status, raw)
                 async for line in response.content:
                     yield _event(self.where, line)
             finally:
@@ -223,25 +243,40 @@ class Kube:
         content_type: str,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", "Content-Type": content_type}
-        response: aiohttp.ClientResponse = await self._api.call_api(
-            path,
+        # The library knows certificates, tokens and proxies. Its way of making a request is left
+        # out: it walks every body, and looks for a proxy and a password in files each time.
+        headers = {
+            "Accept": "application/json", "Content-Type": content_type, "User-Agent": "bidplane",
+        }  # fmt: skip
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"])
+        rest = self._api.rest_client
+        return await self._opened().request(
             method,
-            query_params=list((query or {}).items()),
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
-            _preload_content=False,
-            _return_http_data_only=True,
-            _request_timeout=timeout,
+            self.where + path,
+            params=query,
+            data=None if body is None else orjson.dumps(body),
+            headers=headers,
+            timeout=timeout,
+            proxy=self._proxy,
+            proxy_headers=rest.proxy_headers,
+            server_hostname=rest.server_hostname,
         )
-        return response
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            rest = self._api.rest_client
+            self._proxy = rest.proxy or _proxy(self.where)
+            self._session = aiohttp.ClientSession(
+                connector=rest.pool_manager.connector, connector_owner=False,
+                read_bufsize=LONGEST_LINE,
+            )  # fmt: skip
+        return self._session
 
 
 async def connect(kubeconfig: str) -> Kube:
     """An API client from a kubeconfig file, or from the pod it runs in where the path is empty.
 
-    Talks to nobody yet.
+    Talks to nobody yet. A pod's token is read again every minute: the kubelet renews it.
 
     Raises:
         BadSetting: the file is missing or is no kubeconfig.
@@ -252,7 +287,10 @@ async def connect(kubeconfig: str) -> Kube:
             _check_readable(kubeconfig)
             await config.load_kube_config(kubeconfig, client_configuration=settings)
         else:
-            config.load_incluster_config(client_configuration=settings)
+            mine = pathlib.Path(os.environ.get("BIDPLANE_SERVICE_ACCOUNT_DIR") or SERVICE_ACCOUNT)
+            config.load_incluster_config(
+                settings, token_filename=mine / "token", cert_filename=mine / "ca.crt"
+            )
         api = client.ApiClient(settings)
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise _no_kubeconfig(kubeconfig, "it is no kubeconfig") from error
@@ -261,11 +299,36 @@ async def connect(kubeconfig: str) -> Kube:
     return Kube(api, settings.host)
 
 
+async def connect_given(content: bytes, where: str) -> Kube:
+    """An API client from what a kubeconfig file would hold; ``where`` names it in errors.
+
+    Raises:
+        BadSetting: it is no kubeconfig.
+    """
+    settings = client.Configuration()
+    try:
+        given = yaml.safe_load(content)
+        await config.load_kube_config_from_dict(given, client_configuration=settings)
+        return Kube(client.ApiClient(settings), settings.host)
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise errors.BadSetting(f"{where}: it is no kubeconfig") from error
+    except (ConfigException, OSError, ValueError) as error:
+        raise errors.BadSetting(f"{where}: {_words(error)}") from error
+
+
+def _proxy(where: str) -> str | None:
+    """The environment's proxy for a server, as curl and kubectl would choose it."""
+    address = urllib.parse.urlsplit(where)
+    if urllib.request.proxy_bypass(address.hostname or ""):
+        return None
+    return urllib.request.getproxies().get(address.scheme)
+
+
 def _no_kubeconfig(kubeconfig: str, why: str) -> errors.BadSetting:
-    where = kubeconfig or "(in-cluster)"
-    return errors.BadSetting(
-        f"kubeconfig {where}: {why}; give a file that kubectl accepts with --kubeconfig"
-    )
+    advice = "give a file that kubectl accepts with --kubeconfig"
+    if kubeconfig:
+        return errors.BadSetting(f"kubeconfig {kubeconfig}: {why}; {advice}")
+    return errors.BadSetting(f"no kubeconfig, and this is no pod of a cluster ({why}): {advice}")
 
 
 def _check_readable(kubeconfig: str) -> None:

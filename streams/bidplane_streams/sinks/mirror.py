@@ -29,7 +29,7 @@ def key_of(found: kube.Object) -> Key:
 
 
 class Mirror:
-    """All objects of ``resource`` (with ``labels``); ``wake`` is set on every change.
+    """All objects of ``resource`` (with ``labels``, in ``namespace``); ``wake`` is set on changes.
 
     ``project`` drops what no plan reads, for memory's sake.
     """
@@ -41,6 +41,7 @@ class Mirror:
         wake: asyncio.Event,
         *,
         labels: str = "",
+        namespace: str = "",
         project: Project | None = None,
     ) -> None:
         """Does nothing until ``run``."""
@@ -49,6 +50,7 @@ class Mirror:
         self._api = api
         self._resource = resource
         self._labels = labels
+        self._namespace = namespace
         self._wake = wake
         self._project = project or _trimmed
         self._synced = asyncio.Event()
@@ -84,6 +86,12 @@ class Mirror:
             self.objects[key] = self._project(found)
             self.changes += 1
 
+    def forget(self, found: kube.Object) -> None:
+        """Take it that an object is gone, in the version in which we last had it."""
+        known = self.objects.get(key_of(found))
+        if known is None or _version(known) <= _version(found):
+            self._bury(found)
+
     async def run(self) -> None:
         """List and watch until cancelled; a server that does not answer is asked again."""
         delay = RETRY_FIRST_S
@@ -104,7 +112,9 @@ class Mirror:
 
     async def _list(self) -> str:
         self._relist = False
-        items, version = await self._api.list_all(self._resource, labels=self._labels)
+        items, version = await self._api.list_all(
+            self._resource, namespace=self._namespace, labels=self._labels
+        )
         self.objects = {key_of(item): self._project(item) for item in items}
         self.changes += 1
         self._answered()
@@ -126,7 +136,9 @@ class Mirror:
             self._watching = None
 
     async def _watch(self, version: str) -> str:
-        async for kind, found in self._api.watch(self._resource, version, self._labels):
+        async for kind, found in self._api.watch(
+            self._resource, version, self._labels, self._namespace
+        ):
             self._answered()
             version = found["metadata"]["resourceVersion"]
             if kind == "DELETED":

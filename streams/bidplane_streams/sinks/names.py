@@ -39,6 +39,7 @@ SHARED: Final = "shared."
 DRIVERS: Final = (GPU_DRIVER, "nic.bidplane.io")
 
 _LONGEST: Final = 63
+_LONGEST_PLANE: Final = 48
 _LABEL: Final = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
 
 
@@ -49,6 +50,17 @@ def namespace(tenant: str, agent: str) -> str:
     if "-" not in tenant and "-" not in agent and len(plain) <= _LONGEST:
         return plain
     return _hashed(plain, tenant, agent)
+
+
+def plane(tenant: str, agent: str) -> str:
+    """What an agent's control plane is called: StatefulSet, Service and the stem of its Secrets.
+
+    Shorter than other names: the StatefulSet controller appends 11 characters for a label.
+    """
+    plain = f"vc-{tenant}-{agent}"
+    if "-" not in tenant and "-" not in agent and len(plain) <= _LONGEST_PLANE:
+        return plain
+    return _hashed(plain, tenant, agent, longest=_LONGEST_PLANE)
 
 
 def host_pod(pod_namespace: str, pod: str) -> str:
@@ -98,9 +110,9 @@ def annotation(found: dict[str, Any], name: str) -> str:
     return str((found["metadata"].get("annotations") or {}).get(name, ""))
 
 
-def _hashed(text: str, *parts: str) -> str:
+def _hashed(text: str, *parts: str, longest: int = _LONGEST) -> str:
     tail = "-" + ids.digest("name", *parts)[:8]
-    return text[: _LONGEST - len(tail)].rstrip("-.") + tail
+    return text[: longest - len(tail)].rstrip("-.") + tail
 
 
 def _looks_hashed(pod: str) -> bool:

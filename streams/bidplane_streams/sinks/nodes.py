@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import pathlib
 from collections.abc import Sequence
 from typing import Any, Final
 
+from bidplane_streams import stages
 from bidplane_streams.sinks import (
     claims_objects,
     errors,
     hostpods,
     kube,
-    metrics,
+    kubeconfigs,
     mirror,
     names,
     nodes_plan,
     records,
+    shown,
     virtual,
     vnodes,
     worker,
 )
-from bidplane_streams.sinks.providers import base as providers
 from bidplane_topics import agents, ids, leases, registry
 
 Object = dict[str, Any]
@@ -37,7 +37,7 @@ BEAT_S: Final = 40
 
 
 class NodesSink:
-    """Syncs one host cluster's leases with the clusters of their agents under ``root``."""
+    """Syncs one host cluster's leases with the clusters of their agents."""
 
     name = "nodes"
 
@@ -46,14 +46,14 @@ class NodesSink:
         api: kube.Kube,
         bootstrap: str,
         market: str,
-        root: pathlib.Path,
+        source: kubeconfigs.Source,
         wake: asyncio.Event,
         clock: worker.Clock = worker.now_ms,
     ) -> None:
         """Talks to nobody yet."""
         self._api = api
         self._market = market
-        self._root = root
+        self._source = source
         self._wake = wake
         self._clock = clock
         self._leases: records.Table[leases.LeaseChanged] = records.Table(
@@ -79,7 +79,7 @@ class NodesSink:
         """Keep tables and mirrors true, and follow clusters as they come and go."""
         try:
             async with asyncio.TaskGroup() as group:
-                for one in (self._leases, self._agents, self._host_pods):
+                for one in (self._leases, self._agents, self._host_pods, self._source):
                     group.create_task(one.run())
                 group.create_task(self._follow_clusters())
         finally:
@@ -94,17 +94,13 @@ class NodesSink:
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _compare_clusters(self) -> None:
-        files = {
-            owner: providers.home_of(self._root, owner) / providers.SYNC_KUBECONFIG
-            for owner in self._agents.rows
-        }
         for owner, known in list(self._clusters.items()):
-            if owner not in files or known.moved:
+            if owner not in self._agents.rows or known.moved:
                 self._tasks.pop(owner).cancel()
                 del self._clusters[owner]
-        for owner, file in files.items():
-            if owner not in self._clusters and file.exists():
-                cluster = virtual.VirtualCluster(owner, file, self._wake)
+        for owner in self._agents.rows:
+            if owner not in self._clusters and self._source.stamp(owner):
+                cluster = virtual.VirtualCluster(owner, self._source, self._wake)
                 self._clusters[owner] = cluster
                 self._tasks[owner] = asyncio.create_task(cluster.run())
 
@@ -117,6 +113,7 @@ class NodesSink:
         for one in (self._leases, self._agents):
             one.doubt()
         self._host_pods.doubt()
+        self._source.doubt()
         for cluster in self._clusters.values():
             cluster.doubt()
 
@@ -126,6 +123,8 @@ class NodesSink:
         if not self._leases.fresh or not self._agents.fresh or not host.synced or host.broken:
             return None
         views = {owner: one.view() for owner, one in self._clusters.items()}
+        seen = [view for view in views.values() if view is not None]
+        shown.count(self._market, (view.nodes for view in seen), host.objects.values())
         return nodes_plan.Observed(
             market=self._market,
             leases={key: row.event for key, row in self._leases.rows.items()},
@@ -278,7 +277,7 @@ class NodesSink:
         self._clusters[action.owner].learn("pods", found)
         if action.ready_since_ms:
             waited_ms = max(0, self._clock() - action.ready_since_ms)
-            metrics.STAGE_S.labels("ready").observe(waited_ms / 1000)
+            stages.STAGE_S.labels("ready", self._market).observe(waited_ms / 1000)
         if action.event is not None:
             await self._event(action.owner, action.pod, *action.event)
 

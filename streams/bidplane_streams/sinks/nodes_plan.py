@@ -326,7 +326,8 @@ def _with_host(
     if not podstatus.shows(pod, status):
         ready = podstatus.condition(host, "Ready").get("status") == "True"
         was = podstatus.condition(pod, "Ready").get("status") == "True"
-        since_ms = place.lease.awarded_at_ms if ready and not was else 0
+        first = ready and not was and not podstatus.restarts(host)
+        since_ms = max(place.lease.bound_at_ms, podstatus.created_ms(pod)) if first else 0
         yield Show(cluster.owner, pod, status, ready_since_ms=since_ms)
     elif terminal and not host["metadata"].get("deletionTimestamp"):
         yield DeleteHost(cluster.owner, host, None)

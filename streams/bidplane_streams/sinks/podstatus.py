@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, Final
 
 from bidplane_streams.sinks import names
@@ -116,3 +117,15 @@ def _same(found: Any, wanted: Any) -> bool:
 def phase(pod: Object) -> str:
     """The pod's phase; empty where it has none."""
     return str((pod.get("status") or {}).get("phase", ""))
+
+
+def created_ms(pod: Object) -> int:
+    """When the pod was created, to the second, in milliseconds; 0 where it does not say."""
+    text = pod["metadata"].get("creationTimestamp")
+    return 0 if not text else int(dt.datetime.fromisoformat(text).timestamp()) * 1000
+
+
+def restarts(pod: Object) -> int:
+    """How often the pod's containers were started again."""
+    found = (pod.get("status") or {}).get("containerStatuses") or ()
+    return sum(int(one.get("restartCount") or 0) for one in found)

@@ -18,6 +18,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from bidplane_agents import connection
 from bidplane_streams.sinks import errors, patience
 from bidplane_topics import codec, markets, registry
 from bidplane_topics.errors import MalformedRecord
@@ -55,11 +56,12 @@ def unless_cancelled() -> Iterator[None]:
 
 
 class Row(NamedTuple, Generic[V]):
-    """An event of a table, and where it lay."""
+    """An event of a table, where it lay, and when the broker took it."""
 
     event: V
     partition: int
     offset: int = -1
+    at_ms: int = 0
 
 
 def market_or_node(event: Any) -> str:
@@ -133,7 +135,7 @@ class Table(Generic[V]):
         """Read from the beginning, and on, until the broker goes away."""
         consumer = AIOKafkaConsumer(
             self.topic.name,  # without a group that means: all of its partitions
-            bootstrap_servers=self._bootstrap,
+            **connection.client_options(self._bootstrap),
             enable_auto_commit=False,
             isolation_level="read_committed",
             auto_offset_reset="earliest",
@@ -216,7 +218,7 @@ class Table(Generic[V]):
             self.rows.pop(key, None)
             self._record_keys.pop(place, None)
         else:
-            self.rows[key] = Row(event, partition, record.offset)
+            self.rows[key] = Row(event, partition, record.offset, record.timestamp)
             self._record_keys[place] = key
 
 
@@ -273,7 +275,9 @@ class Writer:
         async with self._lock:
             if self._producer is None:
                 producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap, enable_idempotence=True, linger_ms=2
+                    **connection.client_options(self._bootstrap),
+                    enable_idempotence=True,
+                    linger_ms=2,
                 )
                 try:
                     await producer.start()

@@ -7,12 +7,19 @@ others go on.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import pathlib
 from typing import Final
 
-from bidplane_streams.sinks import errors, kube, mirror, names, nodes_plan, patience, vnodes
+from bidplane_streams.sinks import (
+    errors,
+    kube,
+    kubeconfigs,
+    mirror,
+    names,
+    nodes_plan,
+    patience,
+    vnodes,
+)
 
 log = logging.getLogger(__name__)
 
@@ -20,15 +27,15 @@ RETRY_S: Final = 2.0
 
 
 class VirtualCluster:
-    """Mirrors of one agent's cluster, from its kubeconfig file; ``owner`` is TENANT/NAME."""
+    """Mirrors of one agent's cluster, by its kubeconfig; ``owner`` is TENANT/NAME."""
 
-    def __init__(self, owner: str, file: pathlib.Path, wake: asyncio.Event) -> None:
+    def __init__(self, owner: str, source: kubeconfigs.Source, wake: asyncio.Event) -> None:
         """Talks to nobody yet."""
         self.owner = owner
-        self.file = file
-        self.stamp = file.stat().st_mtime_ns
         self.api: kube.Kube | None = None
         self.pods: mirror.Mirror | None = None
+        self._source = source
+        self._stamp = source.stamp(owner)
         self._wake = wake
         self._mirrors: dict[str, mirror.Mirror] = {}
 
@@ -42,7 +49,7 @@ class VirtualCluster:
             await asyncio.sleep(RETRY_S)
 
     async def _serve(self) -> None:
-        self.api = api = await kube.connect(str(self.file))
+        self.api = api = await self._source.connect(self.owner)
         try:
             await patience.until_answered(api.where, self._set_up)
             ours = f"{names.LEASE}"
@@ -68,9 +75,7 @@ class VirtualCluster:
     @property
     def moved(self) -> bool:
         """Whether the kubeconfig was replaced or taken away."""
-        with contextlib.suppress(FileNotFoundError):
-            return self.file.stat().st_mtime_ns != self.stamp
-        return True
+        return self._source.stamp(self.owner) != self._stamp
 
     def doubt(self) -> None:
         """Believe nothing until everything is listed again."""

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from bidplane_agents import connection
 from bidplane_streams.sinks import records
 from bidplane_topics.event import Event
 
@@ -37,7 +38,7 @@ class Complete(records.Table[V]):
         asked_s = time.monotonic()
         partitions = list(consumer.assignment())
         every = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, enable_auto_commit=False,
+            **connection.client_options(self._bootstrap), enable_auto_commit=False,
             isolation_level="read_uncommitted",
         )  # fmt: skip
         try:

@@ -1,8 +1,8 @@
 """The loop that runs a sink or a source: wake, observe, plan, apply; back off; stop cleanly.
 
-Decides when a plan is made, how many actions run at once, how long a failing key waits, and when
-this process must doubt what it knows (it was frozen). Refuses to know what is planned. This is the
-one place here that may catch Exception: a bug in one key's action must not stop the other keys.
+Decides when a plan is made, how long a failing key waits, and when this process must doubt what it
+knows (it was frozen). Refuses to know what is planned, and whose turn it is (``turns``). This is
+the one place here that may catch Exception: a bug in one key's action must not stop the other keys.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import signal
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
-import prometheus_client
-
-from bidplane_streams.sinks import base, errors, metrics
+from bidplane_streams import probes, stages
+from bidplane_streams.errors import SettingsRefused
+from bidplane_streams.sinks import base, errors, metrics, turns
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +27,24 @@ RESYNC_S: Final = 1.0
 DEBOUNCE_S: Final = 0.02
 # After a success the mirrors need a moment to show it; planning before would repeat the step.
 SETTLE_S: Final = 0.03
-AT_ONCE: Final = 16
-# Of those, so many for one owner: whoever makes much work for us waits behind itself.
-AT_ONCE_EACH: Final = 4
+# A plan costs time in which nothing is applied: after it comes a pause of so many times that time,
+# while what it wants is worked off.
+PAUSE_TIMES: Final = 4
+PAUSE_MOST_S: Final = 0.5
 RETRY_FIRST_S: Final = 0.1
 RETRY_MOST_S: Final = 15.0
 PERMANENT_S: Final = 15.0
 # Stopped longer than this, somebody else may have acted on newer knowledge meanwhile.
 FROZEN_S: Final = 3.0
 STOP_GRACE_S: Final = 5.0
+LOCAL: Final = "127.0.0.1"
+# What a sink's process is called in metrics and in the chart.
+COMPONENTS: Final = {
+    "claims": "sink-claims",
+    "clusters": "sink-clusters",
+    "nodes": "sink-nodes",
+    "inventory": "source-inventory",
+}
 
 Clock = Callable[[], int]
 
@@ -56,11 +65,14 @@ class Worker:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
-        self._slots = asyncio.Semaphore(AT_ONCE)
-        self._slots_of: defaultdict[str, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(AT_ONCE_EACH)
-        )
+        self._turns = turns.Turns()
         self._planned_at = 0.0
+        self._planning_s = 0.0
+        self._believes = False
+
+    def missing(self) -> str:
+        """What this worker waits for before it plans; empty where it plans."""
+        return "" if self._believes else f"{self._sink.name} has not read all that it must know"
 
     async def run(self) -> None:
         """Run until cancelled; what is being applied gets a moment to finish."""
@@ -82,46 +94,58 @@ class Worker:
             async with asyncio.timeout(self._patience_s()):
                 await self._wake.wait()
         self._wake.clear()
-        await asyncio.sleep(DEBOUNCE_S)
-        if time.monotonic() - before > RESYNC_S + FROZEN_S:
+        pause_s = max(DEBOUNCE_S, min(PAUSE_MOST_S, self._planning_s * PAUSE_TIMES))
+        await asyncio.sleep(pause_s)
+        if time.monotonic() - before > RESYNC_S + pause_s + FROZEN_S:
             log.warning("%s: this process was frozen; reading everything again", self._sink.name)
             self._sink.doubt()
 
     def _patience_s(self) -> float:
-        waiting = [at for key, at in self._not_before.items() if key not in self._running]
+        # What was due at the last plan has its turn; what was not needs another plan.
+        waiting = [at for at in self._not_before.values() if at > self._planned_at]
         if not waiting:
             return RESYNC_S
         return min(RESYNC_S, max(DEBOUNCE_S, min(waiting) - time.monotonic()))
 
     def _step(self) -> None:
+        began = time.monotonic()
         observed = self._sink.observe()
-        metrics.SYNCED.labels(self._sink.name).set(0 if observed is None else 1)
+        self._believes = observed is not None
+        metrics.SYNCED.labels(self._sink.name).set(self._believes)
         if observed is None:
+            self._turns.put(())
             return
         self._planned_at = started = time.monotonic()
         actions = self._sink.plan(observed, self._clock())
         metrics.PLAN_S.labels(self._sink.name).observe(time.monotonic() - started)
-        self._start(actions)
+        self._line_up(actions)
+        self._planning_s = time.monotonic() - began
 
-    def _start(self, actions: Any) -> None:
+    def _line_up(self, actions: Any) -> None:
         now = time.monotonic()
-        wanted = {action.key for action in actions}
-        for key in (set(self._failures) | set(self._not_before)) - wanted - set(self._running):
+        wanted = {action.key: action for action in reversed(actions)}  # a key's first step counts
+        known = self._failures.keys() | self._not_before.keys()
+        for key in known - wanted.keys() - self._running.keys():
             self._failures.pop(key, None)
             self._not_before.pop(key, None)
         metrics.WAITING.labels(self._sink.name).set(len(self._failures))
-        for action in actions:
-            if action.key not in self._running and self._not_before.get(action.key, 0.0) <= now:
-                self._running[action.key] = asyncio.create_task(self._one(action))
+        self._turns.put(
+            action for key, action in reversed(wanted.items())
+            if key not in self._running and self._not_before.get(key, 0.0) <= now
+        )  # fmt: skip
+        self._start()
+
+    def _start(self) -> None:
+        while (action := self._turns.take()) is not None:
+            self._running[action.key] = asyncio.create_task(self._one(action))
 
     async def _one(self, action: base.Action) -> None:
         kind = type(action).__name__
         outcome = "done"
         try:
-            async with self._owners_slots(action), self._slots:
-                self._refuse_stale()
-                with metrics.ACTION_S.labels(self._sink.name, kind).time():
-                    await self._sink.apply(action)
+            self._refuse_stale()
+            with metrics.ACTION_S.labels(self._sink.name, kind).time():
+                await self._sink.apply(action)
             self._failures.pop(action.key, None)
             self._not_before[action.key] = time.monotonic() + SETTLE_S
         except errors.Conflict as error:
@@ -144,11 +168,9 @@ class Worker:
         finally:
             metrics.ACTIONS.labels(self._sink.name, kind, outcome).inc()
             self._running.pop(action.key, None)
+            self._turns.done(action)
+            self._start()
             self._wake.set()
-
-    def _owners_slots(self, action: base.Action) -> contextlib.AbstractAsyncContextManager[Any]:
-        owner = getattr(action, "owner", "")
-        return self._slots_of[owner] if owner else contextlib.nullcontext()
 
     def _refuse_stale(self) -> None:
         # A frozen process must not act on what it knew before: look first, then plan again.
@@ -167,6 +189,7 @@ class Worker:
 
     async def _stop(self, background: asyncio.Task[None]) -> None:
         background.cancel()
+        self._turns.put(())
         running = set(self._running.values())
         if running:
             await asyncio.wait(running, timeout=STOP_GRACE_S)
@@ -183,20 +206,39 @@ class Worker:
 
 
 async def serve(sink: base.Sink, wake: asyncio.Event, metrics_port: int = 0) -> None:
-    """Run a sink until SIGTERM or SIGINT, with ``/metrics`` on a port where one is given."""
+    """Run a sink until SIGTERM or SIGINT, with its metrics and probes where a port is given.
+
+    Raises:
+        BadSetting: nothing can listen on that port of BIDPLANE_METRICS_HOST.
+    """
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
-    server = None
-    if metrics_port:
-        server, _ = prometheus_client.start_http_server(metrics_port, addr="127.0.0.1")
+    stages.says_its_build(COMPONENTS.get(sink.name, sink.name))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
+    worker = Worker(sink, wake)
     try:
         with contextlib.suppress(asyncio.CancelledError):
-            await Worker(sink, wake).run()
+            async with _probed(probes.Health(worker.missing), metrics_port):
+                await worker.run()
+    except SettingsRefused as refused:
+        await sink.close()
+        raise errors.BadSetting(str(refused)) from refused
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-        if server is not None:
-            server.shutdown()
+
+
+@contextlib.asynccontextmanager
+async def _probed(health: probes.Health, port: int) -> AsyncIterator[None]:
+    if not port:
+        yield
+        return
+    beating = asyncio.create_task(health.beat())
+    host = os.environ.get("BIDPLANE_METRICS_HOST") or LOCAL
+    try:
+        with probes.port(host, port, health):
+            yield
+    finally:
+        beating.cancel()

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from bidplane_streams.sources import assignments, inventory, sellable
+from bidplane_streams.sources import assignments, inventory, metrics, sellable
 from bidplane_topics.supply import NodeOffered, NodeWithdrawn
 
 Object = dict[str, Any]
@@ -181,6 +181,9 @@ class InventorySource:
             self._choice,
         )
         now = wires.hold(handover.settle(known, now))
+        offered = sum(isinstance(event, NodeOffered) for event in now.values())
+        metrics.SUPPLY_NODES.labels(self._market, "offered").set(offered)
+        metrics.SUPPLY_NODES.labels(self._market, "withdrawn").set(len(now) - offered)
         before = {node: row.event for node, row in wires.supply.rows.items()}
         return Observed(self._market, partition, now, before | self._sent)
 

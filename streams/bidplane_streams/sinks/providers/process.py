@@ -40,9 +40,18 @@ class ProcessProvider:
         self._turns: dict[str, asyncio.Lock] = {}
         self._starting = asyncio.Semaphore(AT_ONCE)
 
+    @property
+    def synced(self) -> bool:
+        """What runs is known: it runs here."""
+        return True
+
     def ready(self) -> frozenset[str]:
         """The agents whose plane runs here."""
         return frozenset(self._planes)
+
+    def standing(self) -> frozenset[str]:
+        """The same: a plane that does not run here does not stand."""
+        return self.ready()
 
     async def provide(self, agent: str) -> None:
         """Start the plane where it does not run, and write both kubeconfigs."""
@@ -75,6 +84,13 @@ class ProcessProvider:
             (home / file).unlink(missing_ok=True)
         if plane is not None:
             await plane.stop()
+
+    def doubt(self) -> None:
+        """There is nothing to read."""
+
+    async def run(self) -> None:
+        """There is nothing to follow."""
+        await asyncio.Event().wait()
 
     async def close(self) -> None:
         """Stop all planes; their kubeconfigs stay, since the next sink serves the same ports."""
