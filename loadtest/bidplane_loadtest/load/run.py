@@ -184,7 +184,8 @@ class _Run:
                     await watch.stop()
                 await generators.end()
                 return Raw(
-                    prepared=self._prepared, found=marks.read(generators.marks()).offered(ended_s), watch=watch,
+                    prepared=self._prepared, watch=watch,
+                    found=marks.read(generators.marks()).offered(ended_s),
                     struck=struck, begin_ms=generators.begin_ms, window_ms=self._window_ms,
                     ended_s=ended_s, cut_short=self._cut.is_set(),
                 )  # fmt: skip
