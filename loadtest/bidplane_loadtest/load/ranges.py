@@ -66,7 +66,7 @@ def judge(result: Result, limits: Limits) -> list[Range]:
         share = total and result.answered / total
         found.append(_at_least("bids answered", share, 1.0, "of those sent"))
         unsent = result.offered - total
-        if not (result.knee is not None and result.knee.limit):  # past a knee a run ends early
+        if result.knee is None:  # steps are judged one by one, and end early past the knee
             found.append(_at_most("bids never sent", unsent, 0, "bids"))
         found += _of_scenario(result, limits)
     return found

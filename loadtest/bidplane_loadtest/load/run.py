@@ -42,6 +42,8 @@ PROGRESS_S: Final = 2.0
 # After the last send: so long may answers take, and then the leases that were won.
 ANSWER_TIMEOUT_S: Final = 180.0
 BIND_TIMEOUT_S: Final = 60.0
+# A beat is half a second old at most, and looked at every tick.
+BEAT_AGE_S: Final = 0.75
 DRAINED: Final = "drain"
 Say = Callable[[str], None]
 
@@ -245,7 +247,7 @@ class _Run:
             # Beats are half a second old at most.
             if phase.measured and end_s + half_s + 1.0 < now_s
         ]
-        return bool(over) and knee.is_past(self._history, over[-1], settle_s, half_s)
+        return bool(over) and knee.is_past(self._history, over[-1], settle_s, half_s + BEAT_AGE_S)
 
     def _tell(self, beat: beats.Beat) -> None:
         now_s = self._generators.now_s()
