@@ -128,7 +128,8 @@ def _target(address: str, directory: pathlib.Path | None) -> Iterator[None]:
     path = directory / "targets" / f"{JOB}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
-    draft.write_bytes(orjson.dumps([{"targets": [address], "labels": {"job": JOB}}]))
+    labels = {"job": JOB, "instance": JOB}
+    draft.write_bytes(orjson.dumps([{"targets": [address], "labels": labels}]))
     draft.replace(path)
     try:
         yield

@@ -55,7 +55,7 @@ GO = Tool(
     ("version",),
     r"go version go(\d+)\.(\d+)",
     (1, 26),
-    "builds the Kubernetes control plane",
+    "builds the Kubernetes control plane, and Prometheus and helm for the tests",
     "set KUBEBUILDER_ASSETS to a folder with kube-apiserver, kube-scheduler, "
     "kube-controller-manager and kubectl (1.36 or newer) and etcd",
 )

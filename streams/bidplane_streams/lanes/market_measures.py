@@ -30,6 +30,9 @@ _DUE: Final[dict[str, Callable[[LeaseChanged], int]]] = {
     "bind_timeout": lambda lease: lease.bind_by_ms,
     "pending_timeout": lambda lease: lease.pending_until_ms,
 }
+_COUNTERS: Final = (
+    metrics.ROUNDS, metrics.ROUND_ORDERS, metrics.ROUND_AWARDED, metrics.REVENUE,
+)  # fmt: skip
 
 
 class Notes:
@@ -98,6 +101,9 @@ class MarketMeasures:
         if market is not None:
             self._judge(partition, market)
             metrics.WINDOW_S.put(partition, _window(market))
+            # Counters stand at zero before their first event, or no rate would ever show that one.
+            for counter in _COUNTERS:
+                counter.labels(market.rules.market)
 
     def closed(self, partition: int) -> None:
         """Forget the partition."""
