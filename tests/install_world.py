@@ -80,8 +80,11 @@ class World:
             "worker": {"replicas": 1},
             "virtualClusters": {
                 "enabled": True,
-                "address": planes.address,
                 "values": json.loads(pathlib.Path(planes.values).read_text()),
+            },
+            # The chart refuses an address that every plane would have; here there is one plane.
+            "sinkClusters": {
+                "extraEnv": [{"name": "BIDPLANE_PLANES_ADDRESS", "value": planes.address}]
             },
         }
         file.write_text(json.dumps(values))

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
-import rich.console
-import rich.table
 import typer
 
+from bidplane_agents.commands import output
 from bidplane_agents.errors import BadInput
 from bidplane_topics import codec
 
@@ -58,19 +57,23 @@ def preview(
     dir_: Dir = pathlib.Path(".bidplane"),
 ) -> None:
     """Draw a dashboard's panels against a Prometheus, in a page that is not Grafana."""
-    from bidplane_loadtest.preview import serving  # noqa: PLC0415 - loads matplotlib
-
     found = _boards(dashboards)
     if dashboard not in found:
         raise BadInput(f"--dashboard {dashboard}: there are {', '.join(found)}")
-    url = prometheus or _noted(dir_)
+    chosen = _variables(var or [], [found[dashboard]])
+    _writable("--png", png)
+    _writable("--html", html)
+    url = _server(prometheus, dir_)
+    from bidplane_loadtest.preview import serving  # noqa: PLC0415 - loads matplotlib
+
     with contextlib.suppress(KeyboardInterrupt):
         if png is None and html is None:
+            asyncio.run(serving.reach(url))
             shown = serving.application(url, found, dashboard)
             asyncio.run(serving.serve(shown, port, typer.echo))
             return
-        asked = {"minutes": [str(minutes)], **_variables(var or [])}
-        text = asyncio.run(serving.rendered(url, found, dashboard, asked))
+        asked = {**chosen, "minutes": [str(minutes)]}
+        text = asyncio.run(serving.rendered(url, found, dashboard, asked, output.note))
         if html is not None:
             html.write_text(text, encoding="utf-8")
         if png is not None:
@@ -91,11 +94,11 @@ def check(
     """List every query of dashboards and rules with the series it returns; 5 if one is refused."""
     from bidplane_loadtest.preview import checking  # noqa: PLC0415 - loads an HTTP client
 
-    found, url = _boards(dashboards), prometheus or _noted(dir_)
+    found = _boards(dashboards)
+    chosen = _variables(var or [], found.values())
+    url = _server(prometheus, dir_)
     rules = sorted(checking.RULES.glob("*.yaml"))
-    lines = asyncio.run(
-        checking.checked(url, found.values(), rules, minutes, _variables(var or []))
-    )
+    lines = asyncio.run(checking.checked(url, found.values(), rules, minutes, chosen, output.note))
     if as_json:
         rows = [
             {"where": one.where, "what": one.what, "part": one.part, "series": one.series,
@@ -109,10 +112,10 @@ def check(
 
 
 def _show(lines: list[Line]) -> None:
-    table = rich.table.Table("dashboard", "panel", "query", "series")
-    for one in lines:
-        table.add_row(one.where, one.what, one.part, one.refusal or str(one.series))
-    rich.console.Console().print(table)
+    output.table(
+        ("dashboard", "panel", "query", "series"),
+        [(one.where, one.what, one.part, one.refusal or str(one.series)) for one in lines],
+    )
     empty = sum(not one.series and not one.refusal for one in lines)
     refused = sum(bool(one.refusal) for one in lines)
     typer.echo(f"{len(lines)} queries, {empty} without an answer, {refused} refused")
@@ -142,14 +145,24 @@ def _boards(folder: pathlib.Path | None) -> Mapping[str, boards.Board]:
     return boards.read_all(folder or boards.CHART)
 
 
-def _variables(given: list[str]) -> dict[str, list[str]]:
-    chosen: dict[str, list[str]] = {}
-    for word in given:
-        name, mark, value = word.partition("=")
-        if not mark or not name:
-            raise BadInput(f"--var {word}: give NAME=VALUE")
-        chosen.setdefault(name, []).append(value)
-    return chosen
+def _variables(given: list[str], found: Iterable[boards.Board]) -> dict[str, list[str]]:
+    from bidplane_loadtest.preview import choosing  # noqa: PLC0415 - loads an HTTP client
+
+    return choosing.variables(given, found)
+
+
+def _writable(option: str, path: pathlib.Path | None) -> None:
+    if path is not None and not path.absolute().parent.is_dir():
+        raise BadInput(f"{option} {path}: there is no folder {path.parent}: make it first")
+
+
+def _server(given: str | None, path: pathlib.Path) -> str:
+    """The Prometheus to ask; says at once that it is asked."""
+    from bidplane_loadtest.preview import choosing  # noqa: PLC0415
+
+    url = choosing.address(given or _noted(path))
+    output.note(f"asking Prometheus at {url}")
+    return url
 
 
 def _noted(path: pathlib.Path) -> str:

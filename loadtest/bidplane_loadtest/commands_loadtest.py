@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import pathlib
 import shlex
 import shutil
@@ -90,6 +91,7 @@ def loadtest(
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Load a system open loop, measure from the intended send time, audit, write a report."""
+    _end_with_the_terminal()
     given = files or []
     if scenario == COMPARE:
         return _compare(given, out, as_json=as_json)
@@ -124,6 +126,23 @@ def loadtest(
     code = _on_own(plan, home, folder, options, as_json=as_json)
     _leave(home, keep=dir_ is not None or code != 0)
     return code
+
+
+def _end_with_the_terminal() -> None:
+    """Take SIGHUP for SIGTERM, unless it is ignored (nohup); what is said then goes nowhere."""
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        return
+    terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
+
+    def hung_up(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # kernel and shell both say so; once is enough
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for terminal in terminals:  # a write to one that is gone is an error
+            os.dup2(nowhere, terminal)
+        os.close(nowhere)
+        signal.raise_signal(signal.SIGTERM)
+
+    signal.signal(signal.SIGHUP, hung_up)
 
 
 def _leave(home: pathlib.Path, *, keep: bool) -> None:

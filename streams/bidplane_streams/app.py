@@ -25,7 +25,7 @@ from bidplane_streams.lanes.conf import Access, LaneConf
 from bidplane_streams.lanes.lane import Lane
 from bidplane_streams.lanes.recent import Recent
 from bidplane_streams.lanes.router import Router
-from bidplane_streams.processors import broker_credentials, usage, views
+from bidplane_streams.processors import broker_credentials, telemetry_gate, usage, views
 from bidplane_streams.settings import Settings
 from bidplane_topics import registry
 
@@ -91,9 +91,10 @@ def build(settings: Settings) -> App:
     app.bidplane = settings
     app.lanes = {name: _lane(name, settings) for name in settings.lanes}
     app.recent = Recent(_conf(settings, "recent", inputs=(registry.ROUNDS,)))
-    usage.attach(app, partitions, settings.usage_window_s)
     views.attach(app, app.lanes_view, app.recent.view)
     app.models = read_models.build(_conf(settings, "views", inputs=()), app.recent, app.lanes)
+    gate = telemetry_gate.Gate(app.models.owner_of)
+    usage.attach(app, partitions, settings.usage_window_s, gate)
     views.attach_models(app, app.models.pages)
     app.health = probes.Health(app.missing)
     views.attach_probes(app, app.health.live, app.health.ready)

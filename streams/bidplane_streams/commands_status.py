@@ -6,6 +6,7 @@ Decides what is shown. Refuses to know what a system consists of: state.json say
 from __future__ import annotations
 
 import pathlib
+import sys
 from typing import Annotated
 
 import rich.console
@@ -19,6 +20,8 @@ Dir = Annotated[
     pathlib.Path, typer.Option("--dir", envvar="BIDPLANE_DIR", help="Where the system lives.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PIPE_COLUMNS = 400
+PAGES = "/markets /leases /budgets /usage /dead-letters /lanes /rounds /metrics"
 
 
 def down(dir_: Dir = pathlib.Path(".bidplane"), as_json: AsJson = False) -> None:
@@ -45,8 +48,11 @@ def status(dir_: Dir = pathlib.Path(".bidplane"), as_json: AsJson = False) -> No
         total += row["rss_mib"]
         cells = (row["pid"], row["up"], row["starts"], row["rss_mib"], row["log"])
         table.add_row(name, *(str(cell) for cell in cells))
-    rich.console.Console().print(table)
+    # In a pipe a row is never cut or folded.
+    rich.console.Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)
     known = ("kafka", "kubeconfig", "web", "market", "clusters")
     for name in (*known, *(("prometheus",) if "prometheus" in state else ())):
         typer.echo(f"{name:<10} {state.get(name, '-')}")
+        if name == "web" and "web" in state:
+            typer.echo(f"{'':<10} its pages: {PAGES}")
     typer.echo(f"memory     {total} MiB resident in all (shared pages counted in each process)")

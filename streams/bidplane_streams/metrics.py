@@ -29,6 +29,9 @@ LANE_OPEN_S: Final = Histogram(
     buckets=_SLOW_S,
 )  # fmt: skip
 LANE_PARTITIONS: Final = Gauge("bidplane_lane_partitions", "Partitions open.", ["lane"])
+LANE_TOPIC_PARTITIONS: Final = Gauge(
+    "bidplane_lane_topic_partitions", "Partitions that the lane's topics have.", ["lane"]
+)
 LANE_LAG_RECORDS: Final = PartitionGauge(
     "bidplane_lane_lag_records", "Records not yet applied.", ("lane", "topic", "partition")
 )
@@ -57,6 +60,10 @@ ROUND_ORDERS: Final = Counter(
 ROUND_AWARDED: Final = Counter("bidplane_round_awarded", "Orders that won.", ["market"])
 REVENUE: Final = Counter("bidplane_revenue_micros", "What winners were charged.", ["market"])
 WINDOW_S: Final = PartitionGauge("bidplane_window_seconds", "A window's length.", ("market",))
+ROUND_CLOSED_AT_S: Final = PartitionGauge(
+    "bidplane_round_closed_timestamp_seconds", "When the last round closed, since 1970.",
+    ("market",),
+)  # fmt: skip
 ORDERS_RESTING: Final = PartitionGauge(
     "bidplane_orders_resting", "Orders in the book after the last round.", ("market",)
 )
@@ -84,7 +91,8 @@ LEASE_ENDINGS: Final = Counter(
     "bidplane_lease_endings", "Leases that began to end.", ["market", "reason"]
 )
 SINK_STALE: Final = PartitionGauge(
-    "bidplane_sink_stale", "1 while the claims sink's last word is too old: nothing is sold.",
+    "bidplane_sink_stale",
+    "1 while the claims sink's last word is too old, by more than a window: nothing is sold.",
     ("market",),
 )  # fmt: skip
 

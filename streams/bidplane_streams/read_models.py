@@ -6,7 +6,7 @@ know their shapes: each model documents its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from bidplane_streams.lanes import follower
@@ -28,10 +28,11 @@ _USAGE_BACK: Final = 2 * usage_windows.KEPT
 
 
 class ReadModels(NamedTuple):
-    """Who reads, and who answers at which address."""
+    """Who reads, who answers at which address, and whose a lease is that lives."""
 
     follower: follower.Follower
     pages: Mapping[str, pages.Model]
+    owner_of: Callable[[str], str | None]
 
 
 def build(conf: LaneConf, recent: Recent, lanes: Mapping[str, Any]) -> ReadModels:
@@ -68,4 +69,4 @@ def build(conf: LaneConf, recent: Recent, lanes: Mapping[str, Any]) -> ReadModel
         "/markets": board, "/leases": leases, "/usage": used, "/dead-letters": letters,
         "/budgets": budgets.Budgets(lambda: states("accounts")),
     }  # fmt: skip
-    return ReadModels(follower.Follower(conf, wanted), answers)
+    return ReadModels(follower.Follower(conf, wanted), answers, leases.owner)

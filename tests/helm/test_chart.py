@@ -14,7 +14,7 @@ import yaml
 import chart_files
 import chart_tools
 from bidplane_agents import cli
-from bidplane_streams.sinks import cluster_rights, device_classes, hostsetup
+from bidplane_streams.sinks import cluster_rights, device_classes, hostsetup, names
 from helm import image_requirements, rendered
 
 SCHEMAS = pathlib.Path(__file__).parent / "schemas"
@@ -142,6 +142,19 @@ def test_every_pod_has_one_network_policy(name: str) -> None:
     for where, template in rendered.pods(found):
         labels = template["metadata"]["labels"].items()
         assert [one["matchLabels"].items() <= labels for one in policies].count(True) == 1, where
+
+
+def test_agents_pods_are_known_by_the_mark_that_the_sink_sets() -> None:
+    """Where nobody is named for metrics, namespaces with the claims sink's label are left out."""
+    found = rendered.objects(BY_NAME["two-markets"])
+    rules = [
+        rule for one in found if one["kind"] == "NetworkPolicy" for rule in one["spec"]["ingress"]
+    ]
+    assert len(rules) >= 3
+    mark = {"key": names.TENANT, "operator": "DoesNotExist"}
+    for rule in rules:
+        (peer,) = rule["from"]
+        assert mark in peer["namespaceSelector"]["matchExpressions"]
 
 
 @every_example

@@ -20,6 +20,7 @@ import install_world
 import planes_world
 from bidplane_streams.sinks import names
 from bidplane_streams.sinks.providers import plane_objects
+from helm import stolen_tokens
 from install_world import CHART, PLANES, RELEASE, SPACE, World
 from sinks_world import until
 
@@ -136,6 +137,22 @@ def _standing(world: World) -> set[str]:
     found = world.objects("resourceclaims,deviceleases,pods", "-n", CLAIMS_IN)
     found += world.objects("statefulsets,pods,secrets", "-n", PLANES)
     return {f"{one['kind']} {one['metadata']['name']} {one['metadata']['uid']}" for one in found}
+
+
+def test_a_stolen_token_of_a_sink_opens_no_node(world: World, lease: dict[str, Any]) -> None:
+    """No sink may loosen an agent's namespace, or start a pod that gets out of its container."""
+    for one in stolen_tokens.grounds():
+        world.kubectl("apply", "-f", "-", stdin=json.dumps(one))
+    claims, nodes = (
+        f"system:serviceaccount:{SPACE}:{RELEASE}-bidplane-{one}"
+        for one in ("sink-claims", "sink-nodes")
+    )
+    told = stolen_tokens.on_spaces(world.kubectl, claims, CLAIMS_IN)
+    assert [name for name, said in told.items() if not said] == ["as it is"]
+    assert [name for name, said in told.items() if said and "confined-namespaces" not in said] == []
+    told = stolen_tokens.on_pods(world.kubectl, nodes)
+    assert [name for name, said in told.items() if not said] == ["plain"]
+    assert [name for name, said in told.items() if said and "confined-pods" not in said] == []
 
 
 def test_an_upgraded_market_ends_leases_and_sells_again(

@@ -67,8 +67,9 @@ def test_a_failing_tool_is_told_with_its_last_lines(tmp_path: pathlib.Path) -> N
 def test_an_interrupted_build_takes_its_tool_along(tmp_path: pathlib.Path) -> None:
     """SIGINT in a build ends the tool and its children, and the site is gone."""
     program = textwrap.dedent(f"""
-        import pathlib
+        import pathlib, signal
         from bidplane_streams.embedded import builds
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
         place = pathlib.Path({str(tmp_path)!r})
         tool = ["sh", "-c", f"sleep 86399 & echo $! > {{place}}/pid; wait"]
         builds.once(place / "thing", lambda site: builds.run("x", tool, site, {{}}))

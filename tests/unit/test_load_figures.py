@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bidplane_loadtest.load import beats, figures, knee, latency, marks, ranges, schedule, usl
+from bidplane_loadtest.load import (
+    beats,
+    figures,
+    knee,
+    latency,
+    marks,
+    ranges,
+    schedule,
+    usl,
+    words,
+)
 
 BEGIN_MS = 1_800_000_000_000
 WINDOW_MS = 2000
@@ -127,6 +137,15 @@ def test_late_answers_and_unsent_bids_break_a_step_too() -> None:
     assert slow.missed == ("p99 beyond the close 3,001 ms, above 3,000",)
     assert unsent.missed == ("60 bids unsent at its end",)
     assert knee.judge(phase_of("x"), 3000).missed == ()
+
+
+def test_percentiles_of_nothing_are_none() -> None:
+    """Nothing measured is no zero: it is null in the result, and it is a dash in a table."""
+    empty = latency.percentiles(np.array([], np.int64))
+    assert msgspec.json.decode(msgspec.json.encode(empty))["p99"] is None
+    assert knee.judge(phase_of("x", beyond_close=empty), 3000).missed == ()
+    assert usl.points([phase_of("x", admitted=empty)]) == []
+    assert words.latency_row("bound", empty) == ("bound", "0", "-", "-", "-", "-", "-")
 
 
 def test_without_a_broken_step_there_is_no_limit() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import prometheus_client
 import pytest
 
 import builders
@@ -144,10 +145,47 @@ def test_a_window_that_a_long_round_ran_over_is_late_if_something_waited() -> No
 def test_a_silent_sink_shows_without_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gauge is judged when somebody looks, since an idle market closes no round."""
     Walk("silent")
-    monkeypatch.setattr(clock, "now_ms", lambda: T0 + 15_000)
+    monkeypatch.setattr(clock, "now_ms", lambda: T0 + 16_000)
     assert metric("bidplane_sink_stale", market="silent") == 0
-    monkeypatch.setattr(clock, "now_ms", lambda: T0 + 15_001)
+    monkeypatch.setattr(clock, "now_ms", lambda: T0 + 16_001)
     assert metric("bidplane_sink_stale", market="silent") == 1
+
+
+def test_a_live_sink_of_a_long_window_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it says in a window is read at the window's end, so a window of an hour adds an hour."""
+    lane = market_lane()
+    long = builders.market("hourly", window_ms=3_600_000)
+    alive = reports.SinkAlive(market="hourly", sink="s")
+    lane.turn(T0, T0, T0, markets=[(T0, long)], reports=[(T0, alive)])
+    monkeypatch.setattr(clock, "now_ms", lambda: T0 + 3_600_000)
+    assert metric("bidplane_sink_stale", market="hourly") == 0
+    monkeypatch.setattr(clock, "now_ms", lambda: T0 + 3_615_001)
+    assert metric("bidplane_sink_stale", market="hourly") == 1
+
+
+def test_a_market_without_a_slice_shows_its_rounds_but_no_units() -> None:
+    """Its leases are there and its units are not, which is what BidplaneNothingOffered asks for."""
+    lane = market_lane()
+    alive = reports.SinkAlive(market="bare", sink="s")
+    lane.turn(T0, T0, T0, markets=[(T0, builders.market("bare"))], reports=[(T0, alive)])
+    text = prometheus_client.generate_latest().decode()
+    assert 'bidplane_leases{market="bare",state="bound"} 0.0' in text
+    assert 'bidplane_units{market="bare"' not in text
+
+
+def test_orders_and_the_last_close_show_before_the_first_round() -> None:
+    """A worker that opens a partition tells how many orders rest and since when no round closed."""
+    walk = Walk("resumed")
+    dear = builders.order("b", 1, builders.alternative("2", 10_000), seq=1, market="resumed")
+    walk.turn(1000, orders=[(T0 + 700, dear)])
+    resting = len(walk.lane.state.book)
+    walk.lane.measures.closed(0)
+    assert not there("bidplane_round_closed_timestamp_seconds", market="resumed")
+    walk.lane.measures.opened(0, walk.lane.state)
+    closed_s = metric("bidplane_round_closed_timestamp_seconds", market="resumed")
+    assert closed_s == (T0 + 1000) / 1000
+    assert there("bidplane_orders_resting", market="resumed")
+    assert metric("bidplane_orders_resting", market="resumed") == resting
 
 
 def test_a_market_that_is_given_up_takes_its_gauges() -> None:

@@ -70,16 +70,23 @@ def test_marks_on_an_axis_are_round_in_their_unit() -> None:
         (("check", "--dir", "nowhere"), 2, "up --prometheus"),
         (("check", "--prometheus", "http://127.0.0.1:9", "--var", "x"), 2, "NAME=VALUE"),
         (("preview", "--dashboards", "."), 2, "no dashboards"),
+        (("preview", "--prometheus", "http://127.0.0.1:9"), 4, "is it up?"),
+        (("preview", "--prometheus", "garbage"), 2, "give a URL such as"),
+        (("preview", "--png", "nope/x.png"), 2, "no folder nope"),
+        (("check", "--var", "bogus=zzz"), 2, "there are before, market, scenario, tenant"),
+        (("preview", "--var", "tenant=zzz"), 2, "there are market"),
     ],
 )
 def test_what_cannot_work_is_one_line(
     tmp_path: pathlib.Path, words: tuple[str, ...], code: int, said: str
 ) -> None:
-    """Bad input and a server out of reach give one line and their exit code."""
+    """Bad input and a server out of reach give one line and their exit code, at once."""
     done = subprocess.run(
         [sys.executable, "-m", "bidplane_agents.cli", "dashboards", *words],
         cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stderr
     assert said in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    said_so = [one for one in done.stderr.splitlines() if not one.startswith("asking Prometheus")]
+    assert len(said_so) == 1, done.stderr
+    assert "http://127.0.0.1" not in done.stdout

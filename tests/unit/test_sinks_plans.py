@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ from bidplane_streams.sinks import (
     kube,
     mirror,
     names,
+    spaces,
+    worker,
 )
 from bidplane_topics import leases, reports
 
@@ -132,8 +135,30 @@ async def test_a_lease_that_began_to_end_is_not_bound_by_an_older_plan() -> None
     claims, anchors = (mirror.Mirror(nobody, kind, asyncio.Event()) for kind in (CLAIMS, ANCHORS))
     steps = claims_binding.Binding(nobody, "m", claims, anchors, lambda _: False, lambda: AT_MS)
     with pytest.raises(errors.Conflict, match="not wanted any more"):
-        await steps.bind(lease(), claims_plan.Held())
+        await steps.bind(lease(), claims_plan.Held(), time.monotonic())
     assert not steps.busy
+
+
+async def test_a_lease_is_not_bound_by_a_plan_from_before_a_freeze() -> None:
+    """The age of what is known counts from the plan, also where the step itself was quick."""
+    nobody = kube.Kube(None, "nowhere")
+    claims, anchors = (mirror.Mirror(nobody, kind, asyncio.Event()) for kind in (CLAIMS, ANCHORS))
+    steps = claims_binding.Binding(nobody, "m", claims, anchors, lambda _: True, lambda: AT_MS)
+    planned_s = time.monotonic() - worker.FROZEN_S - 0.1
+    with pytest.raises(errors.Conflict, match="planned too long ago"):
+        await steps.bind(lease(), claims_plan.Held(), planned_s)
+
+
+def test_an_agents_namespace_is_applied_again_now_and_then() -> None:
+    """A policy that somebody deleted is back ten minutes later, a whole namespace at once."""
+    known = spaces.Spaces()
+    assert not known.stands("ns", 0.0)
+    known.applied("ns", 0.0)
+    assert known.stands("ns", spaces.AGAIN_S - 1)
+    assert not known.stands("ns", spaces.AGAIN_S)
+    known.applied("ns", spaces.AGAIN_S)
+    known.gone("ns")
+    assert not known.stands("ns", spaces.AGAIN_S)
 
 
 def test_a_renewed_lease_gets_its_new_end_written_and_nothing_else() -> None:

@@ -53,22 +53,22 @@
 {{- $mine := include "bidplane.kafka" . | fromYaml -}}
 {{- if hasPrefix "SASL" $kafka.protocol }}
 - secret:
-    name: {{ required (printf "kafka.sasl.existingSecret: %s needs one that holds its password, or strimzi.users" .component) $mine.secret }}
+    name: {{ required (printf "kafka.sasl.existingSecret: %s needs one that holds its password, or strimzi.users" .component) $mine.secret | quote }}
     items:
-      - {key: {{ $mine.passwordKey }}, path: password}
+      - {key: {{ $mine.passwordKey | quote }}, path: password}
 {{- end }}
 {{- if and (hasSuffix "SSL" $kafka.protocol) $kafka.tls.caSecret }}
 - secret:
-    name: {{ $kafka.tls.caSecret }}
+    name: {{ $kafka.tls.caSecret | quote }}
     items:
-      - {key: {{ $kafka.tls.caKey }}, path: ca.crt}
+      - {key: {{ $kafka.tls.caKey | quote }}, path: ca.crt}
 {{- end }}
 {{- if and (hasSuffix "SSL" $kafka.protocol) $mine.client }}
 - secret:
-    name: {{ $mine.client }}
+    name: {{ $mine.client | quote }}
     items:
-      - {key: {{ $mine.certKey }}, path: tls.crt}
-      - {key: {{ $mine.keyKey }}, path: tls.key}
+      - {key: {{ $mine.certKey | quote }}, path: tls.crt}
+      - {key: {{ $mine.keyKey | quote }}, path: tls.key}
 {{- end }}
 {{- end }}
 

@@ -15,10 +15,10 @@
 {{/* By these an object of a component is known; they never change. */}}
 {{- define "bidplane.selector" -}}
 app.kubernetes.io/name: bidplane
-app.kubernetes.io/instance: {{ .root.Release.Name }}
-app.kubernetes.io/component: {{ .component }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
+app.kubernetes.io/component: {{ .component | quote }}
 {{- with .market }}
-bidplane.io/market: {{ . }}
+bidplane.io/market: {{ . | quote }}
 {{- end }}
 {{- end }}
 
@@ -35,14 +35,14 @@ app.kubernetes.io/part-of: bidplane
 {{ include "bidplane.podLabels" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | quote }}
 {{- end }}
 
 {{/* The metadata of an object: name, labels, and annotations where there are some. */}}
 {{- define "bidplane.metadata" -}}
-name: {{ .name }}
+name: {{ .name | quote }}
 {{- if not .clusterWide }}
-namespace: {{ default .root.Release.Namespace .namespace }}
+namespace: {{ default .root.Release.Namespace .namespace | quote }}
 {{- end }}
 labels:
   {{- include "bidplane.labels" . | nindent 2 }}

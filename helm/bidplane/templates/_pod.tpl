@@ -21,18 +21,18 @@ spec:
 
 {{- define "bidplane.pod.checksum" -}}
 {{- with .checksum }}
-checksum/config: {{ . }}
+checksum/config: {{ . | quote }}
 {{- end }}
 {{- end }}
 
 {{- define "bidplane.pod.spec" -}}
-serviceAccountName: {{ include "bidplane.account" . }}
+serviceAccountName: {{ include "bidplane.account" . | quote }}
 automountServiceAccountToken: {{ default false .kubernetes }}
 enableServiceLinks: false
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 securityContext:
@@ -73,7 +73,7 @@ volumes:
 {{- define "bidplane.pod.place" -}}
 {{- $defaults := .root.Values.podDefaults -}}
 {{- with default $defaults.priorityClassName .of.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with default $defaults.nodeSelector .of.nodeSelector }}
 nodeSelector:
@@ -97,8 +97,8 @@ topologySpreadConstraints:
 
 {{- define "bidplane.container" -}}
 {{- $defaults := .root.Values.podDefaults }}
-name: {{ .container.name }}
-image: {{ include "bidplane.image" .root }}
+name: {{ .container.name | quote }}
+image: {{ include "bidplane.image" .root | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 command: [bidplane]
 args:

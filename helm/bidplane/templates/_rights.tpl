@@ -46,7 +46,7 @@
   verbs: {{ $verbs }}
 - apiGroups: [admissionregistration.k8s.io]
   resources: [validatingadmissionpolicies, validatingadmissionpolicybindings]
-  resourceNames: [{{ join ", " $names }}]
+  resourceNames: {{ toJson $names }}
   verbs: {{ $verbs }}
 {{- end }}
 

@@ -46,7 +46,8 @@ def _now() -> list[parts.Panel]:
         parts.number("Ending", "In notice, or being revoked.", COUNT, leases("notice|ending")),
         parts.number("Bound within 30 s", "Of the leases bound in the time shown.",
                      SHARE, f"sum(increase({bound}[$__range]))"
-                            f" / (sum(increase({count}[$__range])) > 0)"),
+                            f" / (sum(increase({count}[$__range])) > 0)",
+                     nothing="none bound"),
         parts.number("Endings per minute", "Leases that begin to end.",
                      COUNT, f"60 * {total(endings, MARKET)}"),
         parts.number("Ended by a fault", "In the time shown: not bound, or a node was lost.",
@@ -73,10 +74,12 @@ def _binding() -> list[parts.Panel]:
     ready = quantiles(STAGE, f'{MARKET},stage="ready"', 0.5, 0.99, over=FIVE_MINUTES)
     done = rate("bidplane_sink_actions_total", 'sink="claims"', "action, outcome")
     return [
-        parts.graph("Award to claim", "Until the claim is allocated, over 5 min.",
+        parts.graph("Award to claim",
+                    "Until the claim is allocated, over 5 min: there while leases are bound.",
                     SECONDS, *allocated),
         parts.graph("Claim to device", "Until the first pod on it is ready in the agent's cluster,"
-                    " over 5 min.", SECONDS, *ready),
+                    " over 5 min: there while agents with a cluster start pods on leases.",
+                    SECONDS, *ready),
         parts.graph("Claims sink", "Its steps, by outcome.",
                     PER_SECOND, (done, "{{action}}: {{outcome}}")),
     ]  # fmt: skip
@@ -91,14 +94,17 @@ def _revocation() -> list[parts.Panel]:
     samples = rate("bidplane_usage_samples_total", "", "state")
     return [
         parts.graph("Where an ending's time goes",
-                    "Mean of each stage since the one before: told, evicted, deallocated, sold.",
+                    "Mean of each stage since the one before: told, evicted, deallocated, sold."
+                    " There while leases end.",
                     SECONDS, *wording.stages(wording.OF_AN_ENDING, MARKET), stacked=True),
-        parts.graph("Slowest endings", "The 99th percentile of each stage, over 5 min.",
+        parts.graph("Slowest endings",
+                    "The 99th percentile of each stage, over 5 min: there while leases end.",
                     SECONDS, (worst, "{{stage}}")),
-        parts.graph("Endings by reason", "Why leases begin to end.",
+        parts.graph("Endings by reason", "Why leases begin to end. Nothing before the first ends.",
                     PER_SECOND, (why, "{{reason}}")),
         parts.graph("Claims sink, slowest steps", "The 99th percentile of each step.",
                     SECONDS, (slow, "{{action}}"), width=12),
-        parts.graph("Usage samples", "Telemetry of leased devices that was taken in.",
+        parts.graph("Usage samples",
+                    "Telemetry of leased devices that was taken in; nothing while none is sent.",
                     PER_SECOND, (samples, "{{state}}"), width=12),
     ]  # fmt: skip

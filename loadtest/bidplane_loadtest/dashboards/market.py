@@ -6,7 +6,14 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from bidplane_loadtest.dashboards import parts, wording
 from bidplane_loadtest.dashboards.parts import COUNT, CREDITS, PER_SECOND, SECONDS, SHARE
-from bidplane_loadtest.dashboards.wording import MARKET, MICROS, quantile, rate, total
+from bidplane_loadtest.dashboards.wording import (
+    FIVE_MINUTES,
+    MARKET,
+    MICROS,
+    quantile,
+    rate,
+    total,
+)
 
 
 def build() -> models.Dashboard:
@@ -28,18 +35,22 @@ MARKETS = parts.choice(
 
 
 def _now() -> list[parts.Panel]:
-    won = f"{total('bidplane_round_awarded_total', MARKET)}"
-    took_part = f"({total('bidplane_round_orders_total', MARKET)} > 0)"
+    won = total("bidplane_round_awarded_total", MARKET, FIVE_MINUTES)
+    took_part = f"({total('bidplane_round_orders_total', MARKET, FIVE_MINUTES)} > 0)"
+    revenue = total("bidplane_revenue_micros_total", MARKET, FIVE_MINUTES)
     units = f"sum(bidplane_units{{{MARKET},state="
     return [
         parts.number("Orders in the book", "Orders that rest after the last round.",
                      COUNT, f"sum(bidplane_orders_resting{{{MARKET}}})"),
-        parts.number("Rounds per minute", "Rounds that had something to decide.",
+        parts.number("Rounds per minute",
+                     "Windows with nothing to do are not counted: an idle market has 0.",
                      COUNT, f"60 * {total('bidplane_rounds_total', MARKET)}"),
-        parts.number("Orders that win", "Share of the orders in a round that won it.",
-                     SHARE, f"{won} / {took_part}"),
-        parts.number("Revenue per hour", "What winners are charged, at the pace of now.",
-                     CREDITS, f"3600 * {total('bidplane_revenue_micros_total', MARKET)} {MICROS}"),
+        parts.number("Orders that win",
+                     "Share of the orders in a round that won it, over the last 5 min.",
+                     SHARE, f"{won} / {took_part}", nothing="no rounds"),
+        parts.number("Revenue per hour",
+                     "What winners are charged, at the pace of the last 5 min.",
+                     CREDITS, f"3600 * {revenue} {MICROS}"),
         parts.number("Units leased", "Sevenths of devices that are leased, of those offered.",
                      SHARE, f'{units}"leased"}}) / ({units}"offered"}}) > 0)'),
         parts.number("Claims sink silent", "1: its heartbeat is too old, so nothing is sold.",

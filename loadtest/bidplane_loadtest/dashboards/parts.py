@@ -67,9 +67,14 @@ def graph(
 
 
 def number(
-    title: str, told: str, unit: str, expr: str, *, width: int = 4, warn: float | None = None
-) -> Panel:
-    """One figure, the last one; red from ``warn`` on."""
+    title: str, told: str, unit: str, expr: str, *, width: int = 4, warn: float | None = None,
+    nothing: str = "",
+) -> Panel:  # fmt: skip
+    """One figure, the last one; red from ``warn`` on.
+
+    With ``nothing`` it is asked for this moment alone, and says so where there is none: the last
+    figure of a share may be of long ago.
+    """
     steps = [models.Threshold(value=None, color="green")]
     if warn is not None:
         steps.append(models.Threshold(value=warn, color="red"))
@@ -82,6 +87,10 @@ def number(
             builders.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
         )
     )  # fmt: skip
+    if nothing:
+        asked = prometheus.Dataquery().expr(expr).legend_format(title).ref_id("A").instant()
+        panel = panel.graph_mode(common.BigValueGraphMode.NONE).no_value(nothing)
+        return panel.with_target(asked)
     return _asking(panel, [(expr, title)])
 
 

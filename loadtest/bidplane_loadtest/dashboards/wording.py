@@ -43,14 +43,14 @@ def mean(metric: str, select: str, by: str, over: str = RATE) -> str:
     return f"{total} / (sum by ({by}) (rate({metric}_count{{{select}}}{over})) > 0)"
 
 
-def rate(metric: str, select: str, by: str) -> str:
+def rate(metric: str, select: str, by: str, over: str = RATE) -> str:
     """Events a second, for each value of the labels ``by``."""
-    return f"sum by ({by}) (rate({metric}{{{select}}}{RATE}))"
+    return f"sum by ({by}) (rate({metric}{{{select}}}{over}))"
 
 
-def total(metric: str, select: str) -> str:
+def total(metric: str, select: str, over: str = RATE) -> str:
     """Events a second in all."""
-    return f"sum(rate({metric}{{{select}}}{RATE}))"
+    return f"sum(rate({metric}{{{select}}}{over}))"
 
 
 def stages(names: Sequence[str], market: str = MARKET_OR_NONE) -> list[Query]:

@@ -120,12 +120,17 @@ def _start(port: int, registry: CollectorRegistry) -> tuple[Any, Any]:
     return start_http_server(port, HOST, registry)
 
 
+def target(directory: pathlib.Path) -> pathlib.Path:
+    """Where the address is told."""
+    return directory / "targets" / f"{JOB}.json"
+
+
 @contextlib.contextmanager
 def _target(address: str, directory: pathlib.Path | None) -> Iterator[None]:
     if directory is None:
         yield
         return
-    path = directory / "targets" / f"{JOB}.json"
+    path = target(directory)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
     labels = {"job": JOB, "instance": JOB}

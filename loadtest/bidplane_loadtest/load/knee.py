@@ -35,7 +35,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     offered_per_s: float
     achieved_per_s: float
-    beyond_p99_ms: float
+    beyond_p99_ms: float | None
     missed: tuple[str, ...] = ()
 
 
@@ -61,15 +61,14 @@ def judge(phase: PhaseFigures, beyond_p99_ms: float) -> Step:
     share = phase.achieved_per_s / phase.offered_per_s if phase.offered_per_s else 1.0
     if share < ACHIEVED_LEAST:
         missed.append(f"answered {share:.0%} of what was offered")
-    if phase.beyond_close.p99 > beyond_p99_ms:
-        missed.append(
-            f"p99 beyond the close {phase.beyond_close.p99:,.0f} ms, above {beyond_p99_ms:,.0f}"
-        )
+    beyond = phase.beyond_close.p99
+    if beyond is not None and beyond > beyond_p99_ms:
+        missed.append(f"p99 beyond the close {beyond:,.0f} ms, above {beyond_p99_ms:,.0f}")
     if phase.unsent > UNSENT_MOST * phase.offered_per_s:
         missed.append(f"{phase.unsent} bids unsent at its end")
     return Step(
         name=phase.name, offered_per_s=phase.offered_per_s, achieved_per_s=phase.achieved_per_s,
-        beyond_p99_ms=phase.beyond_close.p99, missed=tuple(missed),
+        beyond_p99_ms=beyond, missed=tuple(missed),
     )  # fmt: skip
 
 

@@ -23,15 +23,15 @@ TICKS_PER_HALF: Final = 5
 
 
 class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds. Without values all are 0 and so is the count."""
+    """Milliseconds. Without values all are None and the count is 0."""
 
     count: int = 0
-    mean: float = 0.0
-    p50: float = 0.0
-    p90: float = 0.0
-    p99: float = 0.0
-    p999: float = 0.0
-    max: float = 0.0
+    mean: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p99: float | None = None
+    p999: float | None = None
+    max: float | None = None
 
 
 def histogram(values_us: Ints) -> Any:

@@ -63,8 +63,8 @@ def judge(result: Result, limits: Limits) -> list[Range]:
         _at_most("exit code of `bidplane audit`", result.audit.exit_code, 0, ""),
     ]
     if not result.cut_short:  # one that was cut waits for no answers
-        share = total and result.answered / total
-        found.append(_at_least("bids answered", share, 1.0, "of those sent"))
+        percent = answered_percent(result.answered, total)
+        found.append(_at_least("bids answered", percent, 100.0, "% of those sent"))
         unsent = result.offered - total
         if result.knee is None:  # steps are judged one by one, and end early past the knee
             found.append(_at_most("bids never sent", unsent, 0, "bids"))
@@ -100,7 +100,12 @@ def _of_scenario(result: Result, limits: Limits) -> list[Range]:
 
 def _worst(phases: Sequence[PhaseFigures], name: str) -> float | None:
     values = [getattr(one, name).p99 for one in phases if one.measured]
-    return max(values, default=None)
+    return max((value for value in values if value is not None), default=None)
+
+
+def answered_percent(answered: int, sent: int) -> float:
+    """Rounded down to hundredths: a single bid without an answer must not read as all."""
+    return 10_000 * answered // sent / 100 if sent else 0.0
 
 
 def growth_percent(result: Result) -> float | None:

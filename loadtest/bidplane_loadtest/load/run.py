@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pathlib
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -27,6 +26,7 @@ from bidplane_loadtest.load import (
     figures,
     findings,
     knee,
+    leftovers,
     marks,
     replay,
     scenarios,
@@ -116,6 +116,7 @@ async def play(
         BadInput: there is no such market, or a trace cannot be used.
         Unreachable: Kafka, a lane or a generator does not answer.
     """
+    leftovers.sweep(stage.directory)
     reached = connection.from_environment(stage.kafka)
     window_ms = await _window_ms(reached, plan.market)
     surroundings = findings.before()
@@ -124,9 +125,9 @@ async def play(
     budgets = prepared.load.budgets(plan.knobs.agents)
     say(f"{plan.scenario.name}: {prepared.load.bids:,} bids in {_seconds(prepared):.0f} s")
     people = await crowd.gather(reached, plan.keys, budgets, run, say)
-    with tempfile.TemporaryDirectory(prefix="bidplane-load-") as folder:
+    with leftovers.folder() as folder:
         generators = Generators(
-            pathlib.Path(folder), prepared.load, people, kafka=stage.kafka, market=plan.market,
+            folder, prepared.load, people, kafka=stage.kafka, market=plan.market,
             window_ms=window_ms, processes=plan.knobs.processes,
         )  # fmt: skip
         raw = await _Run(plan, stage, reached, prepared, generators, window_ms, say, cut).play()

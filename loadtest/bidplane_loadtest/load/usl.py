@@ -55,7 +55,7 @@ def points(phases: Sequence[PhaseFigures]) -> list[tuple[float, float]]:
     return [
         (round(one.achieved_per_s * one.admitted.mean / 1000, 3), one.achieved_per_s)
         for one in phases
-        if one.measured and one.whole and one.admitted.count and one.achieved_per_s
+        if one.measured and one.whole and one.admitted.mean is not None and one.achieved_per_s
     ]
 
 

@@ -18,6 +18,11 @@ PHASE_HEADS = (
     ">beyond close p50 ms", ">p99 ms",
 )  # fmt: skip
 MACHINE = "share of the machine"
+SETTLING = (
+    "the phases' latencies, and the ranges of admitted and told, leave out the first window of a"
+    " phase of more than three, in which the system settles; the table of latencies has it, so its"
+    " percentiles may differ"
+)
 RANGE_HEADS = ("range", "must be", ">found", "verdict")
 TITLES = {
     "acked": "acknowledged by Kafka", "admitted": "admitted (held)", "decided": "told won or lost",
@@ -43,8 +48,8 @@ def phase_cells(whole: Result) -> list[Sequence[str]]:
     return [
         (
             one.name, f"{one.offered_per_s:,.1f}", f"{one.sent_per_s:,.1f}",
-            f"{one.achieved_per_s:,.1f}", f"{one.unsent:,}", f"{one.admitted.p99:,.0f}",
-            f"{one.beyond_close.p50:,.0f}", f"{one.beyond_close.p99:,.0f}",
+            f"{one.achieved_per_s:,.1f}", f"{one.unsent:,}", _figure(one.admitted.p99, 0),
+            _figure(one.beyond_close.p50, 0), _figure(one.beyond_close.p99, 0),
         )
         for one in whole.phases
     ]  # fmt: skip
@@ -52,13 +57,18 @@ def phase_cells(whole: Result) -> list[Sequence[str]]:
 
 def latency_cells(whole: Result) -> list[Sequence[str]]:
     """A row for each latency, all phases together, and how late the generator was."""
-    rows = [_latency(TITLES[name], one) for name, one in whole.latencies_ms.items()]
-    return [_latency("sent later than intended", whole.lag_ms), *rows]
+    rows = [latency_row(TITLES[name], one) for name, one in whole.latencies_ms.items()]
+    return [latency_row("sent later than intended", whole.lag_ms), *rows]
 
 
-def _latency(name: str, one: Percentiles) -> Sequence[str]:
+def latency_row(name: str, one: Percentiles) -> Sequence[str]:
+    """One of these rows; a dash where nothing was measured."""
     values = (one.p50, one.p90, one.p99, one.p999, one.max)
-    return (name, f"{one.count:,}", *(f"{value:,.1f}" for value in values))
+    return (name, f"{one.count:,}", *(_figure(value, 1) for value in values))
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
 
 
 def range_cells(ranges: Sequence[Range]) -> list[Sequence[str]]:
@@ -79,6 +89,8 @@ def notes(whole: Result) -> list[str]:
         f"{whole.offered:,} bids due, {whole.sent:,} sent, {whole.answered:,} answered: {kinds}",
         f"{whole.bound:,} leases bound, {whole.voided:,} voided",
     ]
+    if whole.phases:
+        said.append(SETTLING)
     if whole.cut_short:
         said.append("cut short: the ranges of the scenario are not judged")
     said += knee_words(whole)
@@ -138,5 +150,7 @@ def last_line(whole: Result) -> str:
         return f"BROKEN: {whole.audit.words}"
     if missed:
         return f"MISSED: {', '.join(missed)} (the audit: {whole.audit.words})"
-    judged = "cut short" if whole.cut_short else "all ranges kept"
+    open_ = whole.sent - whole.answered - whole.kinds.get("failed", 0)
+    cut = f"cut short, {open_:,} bids open"
+    judged = cut if whole.cut_short else "all ranges kept"
     return f"{judged}; audit: {whole.audit.words}"

@@ -28,7 +28,10 @@ class Query:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel or row title, and its place on a grid of 24 columns."""
+    """One panel or row title, and its place on a grid of 24 columns.
+
+    ``nothing`` is what it says where there is no data.
+    """
 
     number: int
     kind: str
@@ -39,6 +42,7 @@ class Panel:
     stacked: bool
     warn: float | None
     queries: tuple[Query, ...]
+    nothing: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,8 +106,16 @@ def _read(path: pathlib.Path) -> Board:
             ),
             marks=tuple(_mark(one) for one in raw["annotations"].get("list", ())),
         )
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise BadInput(f"{path}: no dashboard of Grafana's: {error!r}") from error
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{path}, line {error.lineno}: not JSON: {error.msg.lower()}") from error
+    except KeyError as error:
+        missing = error.args[0]
+        raise BadInput(f"{path}: no dashboard of Grafana's: it lacks `{missing}`") from error
+    except (TypeError, AttributeError, UnicodeDecodeError) as error:
+        told = "a list, a text or an object stands where another belongs"
+        raise BadInput(f"{path}: no dashboard of Grafana's: {told}") from error
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from error
 
 
 def _panel(raw: dict[str, Any]) -> Panel:
@@ -125,6 +137,7 @@ def _panel(raw: dict[str, Any]) -> Panel:
             Query(one["refId"], one["expr"], one.get("legendFormat", ""), one.get("instant", False))
             for one in raw.get("targets", ())
         ),
+        nothing=defaults.get("noValue", ""),
     )
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import yaml
 
-from bidplane_loadtest.preview import answers, asking, boards, filling
+from bidplane_loadtest.preview import answers, asking, boards, choosing, filling
 
 RULES: Final = pathlib.Path(__file__).parents[3] / "helm" / "bidplane" / "rules"
 
@@ -41,21 +41,29 @@ async def checked(
     rule_files: Iterable[pathlib.Path],
     minutes: float,
     chosen: Mapping[str, Sequence[str]],
+    note: Callable[[str], object] = str,
 ) -> list[Line]:
     """Every query of every panel, variable, annotation and rule, asked once.
+
+    ``note`` is told of values that nothing has.
 
     Raises:
         Unreachable: no Prometheus answers there.
     """
     lines: list[Line] = []
+    strange: dict[str, None] = {}
     async with asking.reached(url) as server:
         end_s = time.time()
         span = filling.Span(end_s - 60 * minutes, end_s, await server.scrape_s())
         for board in found:
-            lines += _of_board(await answers.asked(server, board, span, chosen))
+            told = await answers.asked(server, board, span, chosen)
+            strange |= dict.fromkeys(choosing.strange_values(told))
+            lines += _of_board(told)
         for file in rule_files:
             rules = _rules(file)
             lines += [await _of_rule(server, f"rules/{file.stem}", one, span) for one in rules]
+    for one in strange:
+        note(one)
     return lines
 
 

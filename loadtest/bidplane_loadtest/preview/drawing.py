@@ -22,6 +22,11 @@ COLOURS: Final = (
     "#a8a52c", "#2ba7b5", "#1f4e8c", "#a35c00",
 )  # fmt: skip
 DOTS_AN_INCH: Final = 96
+LEFT_PX: Final = 58
+# A time on the axis below, and a letter on the one at the left.
+LABEL_PX: Final = 70
+LETTER_PX: Final = 6
+CLOCK_STEPS: Final = [1, 2, 5, 10, 15, 20, 30]
 Named = tuple[str, asking.Series]
 Lines = Sequence[tuple[float, str]]
 
@@ -52,6 +57,7 @@ def lines(
     if step := units.tick(axes.get_ylim()[1], unit):
         axes.yaxis.set_major_locator(ticker.MultipleLocator(step))
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: units.shown(value, unit)))
+    _room(axes, size, [units.shown(value, unit) for value in axes.get_yticks()])
     return _svg(drawn)
 
 
@@ -87,7 +93,9 @@ def heat(
     every = max(1, len(ordered) // 8)
     places = range(0, len(ordered), every)
     axes.set_yticks([place + 1 for place in places])
-    axes.set_yticklabels([_bound(ordered[place][0], unit) for place in places])
+    told = [_bound(ordered[place][0], unit) for place in places]
+    axes.set_yticklabels(told)
+    _room(axes, size, told)
     return _svg(drawn)
 
 
@@ -98,7 +106,7 @@ def _bound(value: float, unit: str) -> str:
 def _axes(span: filling.Span, size: tuple[int, int]) -> tuple[figure.Figure, Any]:
     width, height = size
     drawn = figure.Figure(figsize=(width / DOTS_AN_INCH, height / DOTS_AN_INCH), dpi=DOTS_AN_INCH)
-    axes: Any = drawn.add_axes((58 / width, 22 / height, 1 - 68 / width, 1 - 30 / height))
+    axes: Any = drawn.add_axes(_place(size, LEFT_PX))
     axes.tick_params(labelsize=7, length=2, colors="#555")
     axes.grid(visible=True, color="#e4e7ea", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -109,10 +117,25 @@ def _axes(span: filling.Span, size: tuple[int, int]) -> tuple[figure.Figure, Any
     begin, end = _times([span.begin_s, span.end_s])
     axes.set_xlim(begin, end)
     dates: Any = matplotlib.dates
-    axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=3, maxticks=6))
+    most = max(2, min(6, (width - LEFT_PX) // LABEL_PX))
+    clock = dates.AutoDateLocator(minticks=2, maxticks=most)
+    # Its own steps leave a narrow panel of five minutes a single time.
+    clock.intervald |= {dates.MINUTELY: CLOCK_STEPS, dates.SECONDLY: CLOCK_STEPS}
+    axes.xaxis.set_major_locator(clock)
     form = "%H:%M:%S" if span.end_s - span.begin_s < 900 else "%H:%M"
     axes.xaxis.set_major_formatter(dates.DateFormatter(form))
     return drawn, axes
+
+
+def _place(size: tuple[int, int], left: float) -> tuple[float, float, float, float]:
+    width, height = size
+    return left / width, 22 / height, 1 - (left + 10) / width, 1 - 30 / height
+
+
+def _room(axes: Any, size: tuple[int, int], told: Sequence[str]) -> None:
+    """Long figures on the left push the axis to the right: a browser's font may be wide."""
+    longest = max((len(one) for one in told), default=0)
+    axes.set_position(_place(size, max(LEFT_PX, longest * LETTER_PX + 8)))
 
 
 def _times(seconds: Sequence[float]) -> list[dt.datetime]:

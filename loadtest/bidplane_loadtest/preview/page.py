@@ -16,6 +16,7 @@ from bidplane_loadtest.preview import answers, asking, boards, drawing, filling,
 COLUMN_PX: Final = 60
 LINE_PX: Final = 36
 LEGEND_MAX: Final = 14
+LETTER_PX: Final = 6
 REFRESHES_S: Final = (0, 5, 15, 60)
 MINUTES: Final = (2, 5, 15, 30, 60, 180, 720)
 STYLE: Final = pathlib.Path(__file__).with_suffix(".css")
@@ -124,12 +125,19 @@ def _panel(found: answers.Answered, panel: boards.Panel, marks: drawing.Lines) -
     if refusals:
         inside = f'<div class="error">query failed: {_e("; ".join(refusals))}</div>'
     elif not any(one.series for one in said):
-        inside = '<div class="none">no data</div>'
+        inside = _nothing(panel)
     else:
         draw = _KINDS.get(panel.kind)
         inside = draw(found, panel, marks) if draw else _unknown(panel)
     head = f'<h3 title="{_e(panel.told)}">{_e(panel.title)}</h3>'
     return f'<section id="panel-{panel.number}" style="{where}">{head}{inside}</section>'
+
+
+def _nothing(panel: boards.Panel) -> str:
+    if panel.nothing:
+        return f'<div class="none">{_e(panel.nothing)}</div>'
+    told = f"<small>{_e(panel.told)}</small>" if panel.kind != "stat" else ""
+    return f'<div class="none">no data{told}</div>'
 
 
 def _unknown(panel: boards.Panel) -> str:
@@ -151,17 +159,32 @@ def _size(panel: boards.Panel, legend_px: int) -> tuple[int, int]:
 
 def _graph(found: answers.Answered, panel: boards.Panel, marks: drawing.Lines) -> str:
     named = _named(found, panel)
+    told = [(name, units.shown(one.points[-1][1], panel.unit)) for name, one in named[:LEGEND_MAX]]
+    more = len(named) - LEGEND_MAX
+    last = [f"and {more} more"] if more > 0 else []
+    legend_px = _legend_px([*(f"{name} {value}" for name, value in told), *last], panel.place)
     drawn = drawing.lines(
-        named, found.span, panel.unit, _size(panel, 48), marks, stacked=panel.stacked
+        named, found.span, panel.unit, _size(panel, legend_px), marks, stacked=panel.stacked
     )
     rows = [
-        f'<li><i style="background:{drawing.colour(at)}"></i>{_e(name)} '
-        f"<b>{_e(units.shown(one.points[-1][1], panel.unit))}</b></li>"
-        for at, (name, one) in enumerate(named[:LEGEND_MAX])
+        f'<li><i style="background:{drawing.colour(at)}"></i>{_e(name)} <b>{_e(value)}</b></li>'
+        for at, (name, value) in enumerate(told)
     ]
-    more = len(named) - LEGEND_MAX
-    rows += [f"<li>and {more} more</li>"] if more > 0 else []
-    return f"{drawn}<ul>{''.join(rows)}</ul>"
+    rows += [f"<li>{one}</li>" for one in last]
+    return f'{drawn}<ul style="max-height:{legend_px - 4}px">{"".join(rows)}</ul>'
+
+
+def _legend_px(entries: Iterable[str], place: tuple[int, int, int, int]) -> int:
+    """The height that a legend needs, at most half the panel's: a picture cannot be scrolled."""
+    _x, _y, columns, height = place
+    wide = columns * COLUMN_PX - 24
+    lines, taken = 1, 0
+    for one in entries:
+        needs = min(wide, 24 + LETTER_PX * len(one))
+        if taken + needs > wide:
+            lines, taken = lines + 1, 0
+        taken += needs
+    return min(max(48, 15 * lines + 8), height * LINE_PX // 2)
 
 
 def _number(found: answers.Answered, panel: boards.Panel, _: drawing.Lines) -> str:

@@ -18,7 +18,7 @@ from typing import Final
 from aiohttp import web
 
 from bidplane_agents.errors import BadInput, BidplaneError
-from bidplane_loadtest.preview import answers, asking, boards, filling, page
+from bidplane_loadtest.preview import answers, asking, boards, choosing, filling, page
 
 HOST: Final = "127.0.0.1"
 MINUTES_DEFAULT: Final = 30
@@ -37,8 +37,9 @@ async def rendered(
     found: Mapping[str, boards.Board],
     name: str,
     asked: Mapping[str, Sequence[str]],
+    note: Callable[[str], object] = str,
 ) -> str:
-    """The page of one dashboard; ``asked`` are the form's fields.
+    """The page of one dashboard; ``asked`` are the form's fields, ``note`` is told of strange ones.
 
     Raises:
         Unreachable: no Prometheus answers there.
@@ -49,12 +50,24 @@ async def rendered(
         end_s = time.time()
         span = filling.Span(end_s - 60 * max(1, minutes), end_s, await server.scrape_s())
         answered = await answers.asked(server, found[name], span, asked)
+    for one in choosing.strange_values(answered):
+        note(one)
     return await asyncio.to_thread(page.whole, answered, list(found), url, refresh_s)
 
 
 def _number(asked: Mapping[str, Sequence[str]], name: str, default: int, most: int) -> int:
     given = (asked.get(name) or [""])[0]
     return min(int(given), most) if given.isdigit() else default
+
+
+async def reach(url: str) -> None:
+    """Ask for no more than its settings.
+
+    Raises:
+        Unreachable: no Prometheus answers there.
+    """
+    async with asking.reached(url) as server:
+        await server.scrape_s()
 
 
 def application(url: str, found: Mapping[str, boards.Board], first: str) -> web.Application:

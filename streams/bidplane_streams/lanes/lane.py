@@ -39,6 +39,7 @@ from bidplane_streams.lanes import (
     measuring,
     opening,
     readiness,
+    silence,
     transaction,
 )
 from bidplane_streams.lanes import logic as logics
@@ -69,6 +70,7 @@ class Lane(Service):
         self.slots: dict[int, Slot] = {}
         self.shared = Shared(conf, self._wake_all)
         self._consumer: AIOKafkaConsumer = None
+        self._silence = silence.Silence(conf.name)
         self._ends: hanging.Ends | None = None
         self._counts: dict[str, int] = {}
         self._fetch: asyncio.Future[Any] | None = None
@@ -107,7 +109,10 @@ class Lane(Service):
         if not self._joined:
             return f"{self.conf.name} waits for its group to hand out partitions"
         opening_ = [str(slot.partition) for slot in self.slots.values() if not slot.open]
-        return f"{self.conf.name} opens partition {', '.join(opening_)}" if opening_ else ""
+        if opening_:
+            return f"{self.conf.name} opens partition {', '.join(opening_)}"
+        read = [tp for slot in self.slots.values() if not slot.full for tp in slot.tps]
+        return self._silence.words(self._consumer, read)
 
     def view(self) -> dict[str, Any]:
         """What the web view shows: per partition what is applied, what waits, the last commit."""
@@ -127,6 +132,8 @@ class Lane(Service):
 
     async def _serve(self) -> None:
         self._counts = await readiness.topics(self.conf)
+        partitions = self._counts[self.conf.inputs[0]]
+        metrics.LANE_TOPIC_PARTITIONS.labels(self.conf.name).set(partitions)
         self._ends = hanging.Ends(self.conf)
         await self._ends.start()
         consumer = clients.member(self.conf)

@@ -101,6 +101,11 @@ class MarketMeasures:
         if market is not None:
             self._judge(partition, market)
             metrics.WINDOW_S.put(partition, _window(market))
+            # Else orders that rest would not show while the first round does not come.
+            metrics.ORDERS_RESTING.put(partition, {(market.declared.market,): len(state.book)})
+            if market.closed_at_ms:
+                closed_s = market.closed_at_ms / 1000
+                metrics.ROUND_CLOSED_AT_S.put(partition, {(market.declared.market,): closed_s})
             # Counters stand at zero before their first event, or no rate would ever show that one.
             for counter in _COUNTERS:
                 counter.labels(market.rules.market)
@@ -151,18 +156,22 @@ class MarketMeasures:
         return min(due_ms, missed_ms) if waited else due_ms
 
     def _judge(self, partition: int, market: Market) -> None:
-        """Let the gauge say whether the claims sink is stale when somebody looks."""
+        """Let the gauge say whether the claims sink is stale when somebody looks.
+
+        What it has said since the last close is not read before the next one: a window's grace.
+        """
         name, rules, alive_at_ms = market.declared.market, market.rules, market.alive_at_ms
+        limit_ms = rules.stale_after_ms + rules.window_ms
 
         def stale() -> Series:
-            return {(name,): float(clock.now_ms() - alive_at_ms > rules.stale_after_ms)}
+            return {(name,): float(clock.now_ms() - alive_at_ms > limit_ms)}
 
         metrics.SINK_STALE.put(partition, stale)
 
 
 GAUGES: Final = (
-    metrics.WINDOW_S, metrics.ORDERS_RESTING, metrics.PRICE, metrics.RESERVE, metrics.SCARCITY,
-    metrics.UNITS, metrics.LEASES,
+    metrics.WINDOW_S, metrics.ROUND_CLOSED_AT_S, metrics.ORDERS_RESTING, metrics.PRICE,
+    metrics.RESERVE, metrics.SCARCITY, metrics.UNITS, metrics.LEASES,
 )  # fmt: skip
 
 
@@ -177,6 +186,7 @@ def _gauges(
     counted = Counter(row.lease.state for row in state.leases.values())
     return {
         metrics.WINDOW_S: _window(market),
+        metrics.ROUND_CLOSED_AT_S: {(name,): closed.closed_at_ms / 1000},
         metrics.ORDERS_RESTING: {(name,): len(state.book)},
         metrics.PRICE: {
             (name, pool): market.prices[pool] for pool in pools if pool in market.prices

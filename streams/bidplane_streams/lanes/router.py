@@ -17,7 +17,7 @@ from mode import Service
 
 from bidplane_streams import clock, metrics
 from bidplane_streams.errors import LaneError
-from bidplane_streams.lanes import batches, clients, death, readiness
+from bidplane_streams.lanes import batches, clients, death, readiness, silence
 from bidplane_streams.lanes.conf import LaneConf
 from bidplane_streams.lanes.logic import Output
 from bidplane_topics import registry
@@ -40,7 +40,8 @@ class Router(Service):
         self.conf = conf
         self.routed = 0
         self.last_ms = 0
-        self._follows = False
+        self._consumer: AIOKafkaConsumer | None = None
+        self._silence = silence.Silence(conf.name)
         self._known: set[str] = set()
         self._targets: dict[bytes | None, str] = {}
         self._uncommitted = False
@@ -59,7 +60,9 @@ class Router(Service):
 
     def missing(self) -> str:
         """What it waits for before it copies; empty if nothing."""
-        return "" if self._follows else f"{self.conf.name} waits for Kafka and its topics"
+        if self._consumer is None:
+            return f"{self.conf.name} waits for Kafka and its topics"
+        return self._silence.words(self._consumer, self._consumer.assignment())
 
     def view(self) -> dict[str, Any]:
         """What the web view shows."""
@@ -75,11 +78,11 @@ class Router(Service):
             await admin.start()
             await producer.start()
             await consumer.start()
-            self._follows = True
+            self._consumer = consumer
             while not self.should_stop:
                 await self._turn(consumer, producer, admin)
         finally:
-            self._follows = False
+            self._consumer = None
             await consumer.stop()
             await producer.stop()
             await admin.close()

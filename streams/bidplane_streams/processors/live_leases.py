@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from bidplane_streams.processors import pages
-from bidplane_topics import codec, registry
+from bidplane_topics import codec, ids, registry
 from bidplane_topics.errors import MalformedRecord
 from bidplane_topics.leases import LeaseChanged
 
@@ -38,6 +38,11 @@ class Leases:
             self._live.pop(lease.lease_id, None)
         else:
             self._live[lease.lease_id] = lease
+
+    def owner(self, lease_id: str) -> str | None:
+        """The agent of a lease that lives, as ``tenant/agent``."""
+        lease = self._live.get(lease_id)
+        return None if lease is None else ids.agent_id(lease.tenant, lease.agent)
 
     def view(self, query: pages.Query) -> dict[str, Any]:
         """``counts`` of all; ``leases`` by id, after ``after``, of ``market``, ``state``, both."""

@@ -3,7 +3,8 @@
 Decides the window (by the broker's append time, so that nobody's clock matters) and its mean. A
 window is published soon after its end. Faust's ``on_window_close`` is not used: it fires for one
 partition per worker only. A crash may publish a window twice, or not if its lease falls silent at
-that moment: (lease, window start) tells, and money never depends on it.
+that moment: (lease, window start) tells, and money never depends on it. Which readings count is
+``telemetry_gate``'s.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import faust
 
 from bidplane_streams import clock, metrics
+from bidplane_streams.processors import telemetry_gate
 from bidplane_topics import codec, registry
 from bidplane_topics.errors import MalformedRecord
 from bidplane_topics.telemetry import DeviceSampled, UsageMeasured
@@ -32,8 +34,10 @@ class Row(NamedTuple):
 
 
 def added(row: Row | None, sample: DeviceSampled) -> Row:
-    """The row with one more reading."""
+    """The row with one more reading; a row of another agent is none of this lease's."""
     before = row or Row(sample.tenant, sample.agent, 0, 0, 0)
+    if before[:2] != (sample.tenant, sample.agent):
+        before = Row(sample.tenant, sample.agent, 0, 0, 0)
     return before._replace(
         samples=before.samples + 1,
         busy_permille_sum=before.busy_permille_sum + sample.busy_permille,
@@ -58,11 +62,12 @@ def decoded(value: bytes | None) -> DeviceSampled | None:
     except MalformedRecord:
         metrics.USAGE_SAMPLES.labels("malformed").inc()
         return None
-    metrics.USAGE_SAMPLES.labels("counted").inc()
     return sample
 
 
-def attach(app: faust.App, partitions: int, window_s: int) -> None:
+def attach(
+    app: faust.App, partitions: int, window_s: int, gate: telemetry_gate.Gate
+) -> None:  # fmt: skip
     """Add the processor to ``app``; ``partitions`` is the telemetry topic's count."""
     source = app.topic(
         registry.TELEMETRY.name, key_serializer="raw", value_serializer="raw",
@@ -89,6 +94,10 @@ def attach(app: faust.App, partitions: int, window_s: int) -> None:
                 continue
             lease_id = sample.lease_id
             start_ms = int(event.message.timestamp) // window_s * window_s * 1000
+            state = gate.state(event.message.key, sample, start_ms)
+            metrics.USAGE_SAMPLES.labels(state).inc()
+            if state != telemetry_gate.COUNTED:
+                continue
             kept = table[lease_id].current(event)
             row = added(Row(*kept) if kept else None, sample)
             table[lease_id] = list(row)
@@ -100,4 +109,6 @@ def attach(app: faust.App, partitions: int, window_s: int) -> None:
         now_ms = clock.now_ms()
         for lease_id, start_ms in sorted(waiting):
             if start_ms + window_s * 1000 + _LATE_MS <= now_ms:
-                await publish(lease_id, start_ms, waiting.pop((lease_id, start_ms)))
+                row = waiting.pop((lease_id, start_ms))
+                if gate.owns(row.tenant, row.agent, lease_id):
+                    await publish(lease_id, start_ms, row)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -83,6 +84,7 @@ class ClaimsSink:
         self._said: dict[str, claims_plan.Said] = {}
         self._seen = claims_seen.Claims(market)
         self._wanted: dict[str, claims_plan.Desired] = {}
+        self._planned_s = 0.0
         self._binding = claims_binding.Binding(
             api, market, self._claims, self._anchors, self._shall_stand, clock
         )
@@ -181,6 +183,7 @@ class ClaimsSink:
 
     def plan(self, observed: claims_plan.Observed, now_ms: int) -> Sequence[claims_plan.Action]:
         """See ``claims_plan``."""
+        self._planned_s = time.monotonic()
         return claims_plan.plan(observed, now_ms)
 
     async def apply(self, action: claims_plan.Action) -> None:
@@ -196,7 +199,7 @@ class ClaimsSink:
                 await self._report(action)
 
     async def _bind(self, action: claims_plan.Bind) -> None:
-        await self._binding.bind(action.lease, action.held)
+        await self._binding.bind(action.lease, action.held, self._planned_s)
         row = self._leases.rows.get(action.lease.lease_id)
         if row is not None and action.lease.state == "awarded":
             self._stages.allocated(row.at_ms)

@@ -13,7 +13,16 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
-from bidplane_streams.sinks import claims_objects, claims_plan, errors, kube, mirror, names, worker
+from bidplane_streams.sinks import (
+    claims_objects,
+    claims_plan,
+    errors,
+    kube,
+    mirror,
+    names,
+    spaces,
+    worker,
+)
 from bidplane_topics import leases
 
 Object = dict[str, Any]
@@ -43,24 +52,29 @@ class Binding:
         self.busy: set[str] = set()
         self._api, self._market, self._wanted, self._clock = api, market, wanted, clock
         self._claims, self._anchors = claims, anchors
-        self._spaces: set[str] = set()
+        self._spaces = spaces.Spaces()
         self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def bind(self, lease: leases.LeaseChanged, held: claims_plan.Held) -> None:
+    async def bind(
+        self, lease: leases.LeaseChanged, held: claims_plan.Held, planned_s: float
+    ) -> None:  # fmt: skip
         """Make what is missing, then allocate it and write its end.
+
+        ``planned_s`` is when this was planned, by the monotonic clock.
 
         Raises:
             Conflict: somebody wrote first, or it took so long that it may not be wanted any more.
         """
         self.busy.add(lease.lease_id)
         try:
-            await self._bind(lease, held)
+            await self._bind(lease, held, planned_s)
         finally:
             self.busy.discard(lease.lease_id)
 
-    async def _bind(self, lease: leases.LeaseChanged, held: claims_plan.Held) -> None:
-        began = time.monotonic()
-        self._refuse_unwanted(lease)
+    async def _bind(
+        self, lease: leases.LeaseChanged, held: claims_plan.Held, planned_s: float
+    ) -> None:  # fmt: skip
+        self._refuse_unwanted(lease, planned_s)
         await self._ensure_namespace(lease)
         by_name = {one["metadata"]["name"]: one for one in held.claims}
         wanted = [
@@ -72,9 +86,7 @@ class Binding:
             self._ensure_anchor(lease, held),
             *(self._ensure_claim(lease, number, node, by_name) for number, node in wanted),
         )
-        self._refuse_unwanted(lease)
-        if time.monotonic() - began > worker.FROZEN_S:
-            raise errors.Conflict("this took too long to be sure that it is still wanted")
+        self._refuse_unwanted(lease, planned_s)
         await at_once(
             *(
                 self._allocate(lease, node, claim, uid)
@@ -82,10 +94,13 @@ class Binding:
             )
         )
 
-    def _refuse_unwanted(self, lease: leases.LeaseChanged) -> None:
+    def _refuse_unwanted(self, lease: leases.LeaseChanged, planned_s: float) -> None:
         # It may have begun to end since the plan; the next one takes away what stands of it.
         if not self._wanted(lease):
             raise errors.Conflict(f"{lease.lease_id} is not wanted any more")
+        # From the plan on, not from the first call: a freeze in between counts too.
+        if time.monotonic() - planned_s > worker.FROZEN_S:
+            raise errors.Conflict("planned too long ago to be sure that it is still wanted")
 
     async def _allocate(
         self, lease: leases.LeaseChanged, node: leases.LeasedNode, found: Object, uid: str
@@ -122,13 +137,13 @@ class Binding:
 
     async def _ensure_namespace(self, lease: leases.LeaseChanged) -> None:
         name = claims_objects.namespace_of(lease)
-        if name in self._spaces:
+        if self._spaces.stands(name, time.monotonic()):
             return
         async with self._making[name]:  # an agent's first leases come together
-            if name not in self._spaces:
+            if not self._spaces.stands(name, time.monotonic()):
                 await self._api.apply(kube.NAMESPACES, claims_objects.namespace(lease))
                 await self._api.apply(kube.NETWORK_POLICIES, claims_objects.silence(lease))
-                self._spaces.add(name)
+                self._spaces.applied(name, time.monotonic())
 
     async def _ensure_anchor(self, lease: leases.LeaseChanged, there: claims_plan.Held) -> str:
         if there.anchors:
@@ -149,6 +164,6 @@ class Binding:
             return known
         except errors.Refused as refused:
             if refused.status == 404:  # the namespace was deleted behind our back
-                self._spaces.discard(meta["namespace"])
+                self._spaces.gone(meta["namespace"])
                 raise errors.Conflict(str(refused)) from refused
             raise

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from typing import Final
 
 from bidplane_streams.sinks import errors, kube, mirror
-from bidplane_streams.sinks.providers import base, issued, plane_objects, rendering
+from bidplane_streams.sinks.providers import base, issued, plane_objects, plane_storage, rendering
+
+log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 8
 SERVES_TIMEOUT_S: Final = 180.0
@@ -74,11 +77,25 @@ class ChartProvider:
             name = plane_objects.name_of(agent)
             values = plane_objects.values(agent, made)
             for one in await self._chart.render(name, values):
-                await self._api.apply(rendering.KINDS[one["kind"]], one)
+                body = await self._as_stored(agent, one) if one["kind"] == "StatefulSet" else one
+                await self._api.apply(rendering.KINDS[one["kind"]], body)
             await self._until(agent, plane_objects.unready)
             for body in plane_objects.kubeconfigs(agent, self._planes.namespace, made):
                 await self._put_secret(body)
             await self._patch(agent, plane_objects.committed(self._chart.edition, made.renew_at_ms))
+
+    async def _as_stored(self, agent: str, wanted: kube.Object) -> kube.Object:
+        """The StatefulSet with the storage that it has: the server lets nobody change it."""
+        meta = wanted["metadata"]
+        found = await self._api.get(kube.STATEFUL_SETS, meta["name"], meta["namespace"])
+        if found is None:
+            return wanted
+        if plane_storage.differs(wanted, found):
+            where = f"StatefulSet {meta['namespace']}/{meta['name']}"
+            log.warning(
+                "%s: %s keeps the storage it has: etcd.storage is for new planes", agent, where
+            )
+        return plane_storage.kept(wanted, found)
 
     async def _certificates(self, agent: str) -> issued.Issued:
         space = self._planes.namespace
