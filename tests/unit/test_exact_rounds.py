@@ -98,4 +98,8 @@ def test_receipts_hold_the_bound() -> None:
 def test_the_lane_hands_the_solver_on() -> None:
     """What a worker gives to its lane reaches every partition that it takes."""
     solver = Solver()
-    assert MarketsLogic(solve=solver).new_state(3).solve is solver
+    solve = MarketsLogic(solve=solver).new_state(3).solve
+    assert solve is not None
+    empty = Instance(market="pool-a", window=1, beacon="00", slot_ms=1000, pools=(), bids=())
+    assert solve(empty, 250).awards == {}
+    assert solver.asked == [(0, 250)]
