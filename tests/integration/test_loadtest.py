@@ -25,6 +25,7 @@ from live_system import until
 # A window that is short beside the pause, so that a pause is not lost in waiting for a close.
 RATE = 25
 PAUSE_S = 2.0
+STEADY = 'bidplane_loadtest_phase{phase="steady",scenario="smoke"} 1.0'
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,8 @@ def paused(
 def _after(live: live_system.Live, bids: int) -> str:
     page = scraped(live)
     offered = re.search(r"\nbidplane_loadtest_offered_total\{[^}]*\} ([\d.e+]+)\n", page)
-    return page if offered and float(offered.group(1)) >= bids else ""
+    steady = STEADY in page
+    return page if steady and offered and float(offered.group(1)) >= bids else ""
 
 
 def test_a_pause_of_the_system_is_not_omitted(
@@ -153,7 +155,7 @@ def test_the_run_can_be_watched(
     for name in ("sent_total", "answered_total", "unsent", "lag_seconds", "phase",
                  "latency_seconds_bucket", "beyond_close_seconds_bucket"):  # fmt: skip
         assert f"bidplane_loadtest_{name}{{" in page, name
-    assert 'bidplane_loadtest_phase{phase="steady",scenario="smoke"} 1.0' in page
+    assert STEADY in page
     assert target(live) is None
 
 
