@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import logging
 import pathlib
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -27,7 +26,7 @@ import typer
 
 from bidplane_agents import clock, connection, log, operator, profiles, sequence, session
 from bidplane_agents.commands import output
-from bidplane_loadtest import summary
+from bidplane_loadtest import bench_report, summary
 from bidplane_loadtest.players import stop
 from bidplane_streams import commands_system
 from bidplane_topics import bids, codec, registry
@@ -218,14 +217,7 @@ def main(
         else _on_own_system(rates, seconds, nodes, window_ms, standing=standing)
     )  # fmt: skip
     found: list[Latencies] = asyncio.run(work)
-    if as_json:
-        sys.stdout.write(codec.pretty(found) + "\n")
-        return
-    for one in found:
-        sys.stdout.writelines(
-            f"{name}: {value}\n" for name, value in msgspec.structs.asdict(one).items()
-        )
-        sys.stdout.write("\n")
+    bench_report.show_figures(found, as_json=as_json)
 
 
 if __name__ == "__main__":

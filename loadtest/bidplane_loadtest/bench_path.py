@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import sys
 import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
@@ -24,8 +23,8 @@ import psutil
 import typer
 
 from bidplane_agents import connection
-from bidplane_loadtest import bench_path_bare, bench_path_world, summary
-from bidplane_topics import codec, registry
+from bidplane_loadtest import bench_path_bare, bench_path_world, bench_report, summary
+from bidplane_topics import registry
 from bidplane_topics.outcomes import TERMINAL_BID_KINDS
 
 WARM_S: Final = 5.0
@@ -291,14 +290,7 @@ def main(
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     rates = rate or [1000]
     found = asyncio.run(_runs(rates, seconds, per_envelope, window_ms, nodes, agents, tenants))
-    if as_json:
-        sys.stdout.write(codec.pretty(found) + "\n")
-        return
-    for one in found:
-        sys.stdout.writelines(
-            f"{name}: {value}\n" for name, value in msgspec.structs.asdict(one).items()
-        )
-        sys.stdout.write("\n")
+    bench_report.show_figures(found, as_json=as_json)
 
 
 if __name__ == "__main__":

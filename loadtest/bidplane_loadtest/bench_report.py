@@ -1,11 +1,12 @@
-"""How benchmarks print: rates side by side, with the ratio to the first row of each group."""
+"""How benchmarks print: figures by name, or rates with the ratio to the first of their group."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
 import rich.console
 import rich.table
 
@@ -41,3 +42,15 @@ def show(title: str, rows: Sequence[Row], *, as_json: bool) -> None:
             *(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in one.values())
         )
     rich.console.Console().print(table)
+
+
+def show_figures(found: Sequence[Any], *, as_json: bool) -> None:
+    """Print structs on stdout, a line for each field and an empty line after each struct."""
+    if as_json:
+        sys.stdout.write(codec.pretty(found) + "\n")
+        return
+    for one in found:
+        sys.stdout.writelines(
+            f"{name}: {value}\n" for name, value in msgspec.structs.asdict(one).items()
+        )
+        sys.stdout.write("\n")

@@ -22,6 +22,9 @@ from bidplane_topics.markets import MarketDeclared
 
 Does = Literal["start", "create", "keep", "differs", "lacks", "note"]
 IN_THE_WAY: Final = ("lacks",)
+_DOES: Final[dict[standing_setup.State, Does]] = {
+    "missing": "create", "there": "keep", "differs": "differs",
+}  # fmt: skip
 _WRITTEN: Final = ("state.json", "ports.json", "logs", "faust", "clusters")
 
 
@@ -183,7 +186,7 @@ def setup_rows(setup: Sequence[standing_setup.Stood], holder: str, user: str) ->
     """CRD, classes and policies: the claims sink makes or corrects them when it starts."""
     rows = []
     for one in setup:
-        does: Does = {"missing": "create", "there": "keep", "differs": "differs"}[one.state]  # type: ignore[assignment]
+        does = _DOES[one.state]
         detail = "the claims sink corrects it" if does == "differs" else ""
         if holder not in {"", user} and does == "differs":
             does, detail = "lacks", f"claims sinks of this cluster run as {holder}"
