@@ -23,7 +23,6 @@ from bidplane_streams.fast import clearing
 from bidplane_streams.lanes import account_measures, accounts, death, market_measures, markets
 from bidplane_streams.lanes.conf import Access, LaneConf
 from bidplane_streams.lanes.lane import Lane
-from bidplane_streams.lanes.recent import Recent
 from bidplane_streams.lanes.router import Router
 from bidplane_streams.processors import broker_credentials, telemetry_gate, usage, views
 from bidplane_streams.settings import Settings
@@ -43,7 +42,6 @@ class App(faust.App):
 
     bidplane: Settings
     lanes: dict[str, Lane | Router]
-    recent: Recent
     models: read_models.ReadModels
     health: probes.Health
     warming: asyncio.Task[bool]
@@ -52,7 +50,7 @@ class App(faust.App):
         """Start the lanes, then what Faust starts; the compiled clearing comes when it is ready."""
         self.warming = asyncio.create_task(asyncio.to_thread(clearing.warm))
         self.add_future(self.health.beat())
-        for service in (*self.lanes.values(), self.recent, self.models.follower):
+        for service in (*self.lanes.values(), self.models.follower):
             await self.add_runtime_dependency(service)
         await super().on_start()
 
@@ -90,9 +88,8 @@ def build(settings: Settings) -> App:
     )  # fmt: skip
     app.bidplane = settings
     app.lanes = {name: _lane(name, settings) for name in settings.lanes}
-    app.recent = Recent(_conf(settings, "recent", inputs=(registry.ROUNDS,)))
-    views.attach(app, app.lanes_view, app.recent.view)
-    app.models = read_models.build(_conf(settings, "views", inputs=()), app.recent, app.lanes)
+    app.models = read_models.build(_conf(settings, "views", inputs=()), app.lanes)
+    views.attach(app, app.lanes_view, app.models.rounds.view)
     gate = telemetry_gate.Gate(app.models.owner_of)
     usage.attach(app, partitions, settings.usage_window_s, gate)
     views.attach_models(app, app.models.pages)

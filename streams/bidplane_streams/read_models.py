@@ -12,13 +12,13 @@ from typing import Any, Final, NamedTuple
 from bidplane_streams.lanes import follower
 from bidplane_streams.lanes.conf import LaneConf
 from bidplane_streams.lanes.lane import Lane
-from bidplane_streams.lanes.recent import Recent
 from bidplane_streams.processors import (
     budgets,
     buried,
     live_leases,
     market_board,
     pages,
+    recent,
     usage_windows,
 )
 from bidplane_topics import registry
@@ -28,14 +28,15 @@ _USAGE_BACK: Final = 2 * usage_windows.KEPT
 
 
 class ReadModels(NamedTuple):
-    """Who reads, who answers at which address, and whose a lease is that lives."""
+    """Who reads, who answers at which address, the last rounds, and whose a lease is that lives."""
 
     follower: follower.Follower
     pages: Mapping[str, pages.Model]
+    rounds: recent.Recent
     owner_of: Callable[[str], str | None]
 
 
-def build(conf: LaneConf, recent: Recent, lanes: Mapping[str, Any]) -> ReadModels:
+def build(conf: LaneConf, lanes: Mapping[str, Any]) -> ReadModels:
     """The models of a process with these lanes; ``conf`` names the reader and its access."""
 
     def states(name: str) -> dict[int, Any]:
@@ -52,9 +53,10 @@ def build(conf: LaneConf, recent: Recent, lanes: Mapping[str, Any]) -> ReadModel
                 found[market.declared.market] = len(state.book)
         return found
 
-    leases, used = live_leases.Leases(), usage_windows.Usage()
-    letters, board = buried.DeadLetters(), market_board.Board(recent.view, resting)
+    leases, used, rounds = live_leases.Leases(), usage_windows.Usage(), recent.Recent()
+    letters, board = buried.DeadLetters(), market_board.Board(rounds.view, resting)
     wanted = [
+        follower.Wanted(registry.ROUNDS, recent.BACK, rounds.take, rounds.forget),
         follower.Wanted(registry.LEASES, follower.EVERYTHING, leases.take, leases.forget),
         follower.Wanted(registry.MARKETS, follower.EVERYTHING, board.take, board.forget),
         follower.Wanted(registry.USAGE, _USAGE_BACK, used.take, used.forget),
@@ -69,4 +71,4 @@ def build(conf: LaneConf, recent: Recent, lanes: Mapping[str, Any]) -> ReadModel
         "/markets": board, "/leases": leases, "/usage": used, "/dead-letters": letters,
         "/budgets": budgets.Budgets(lambda: states("accounts")),
     }  # fmt: skip
-    return ReadModels(follower.Follower(conf, wanted), answers, leases.owner)
+    return ReadModels(follower.Follower(conf, wanted), answers, rounds, leases.owner)
