@@ -73,18 +73,33 @@ def test_a_killed_worker_resumes_within_seconds(broker: Broker, tmp_path: Path) 
     assert min(after) - killed_ms < 5000
 
 
-def test_offsets_from_elsewhere_stop_the_lane(broker: Broker, tmp_path: Path) -> None:
-    """Offsets that were committed outside the lane's transactions are noticed at the next start."""
+def test_offsets_ahead_of_the_state_stop_the_lane(broker: Broker, tmp_path: Path) -> None:
+    """Offsets beyond what the state has applied are noticed at the next start, not skipped to."""
     workers = _workers(broker, "foreign", tmp_path)
     workers.start(0)
     _bids(broker, "foreign", 2)
     await_applied(broker.bootstrap, "foreign", 30)
     workers.stop()
-    _commit_from_outside(broker, "foreign-accounts", TopicPartition("foreign.bids", 0, 1))
+    _commit_from_outside(broker, "foreign-accounts", TopicPartition("foreign.bids", 0, 99_999))
     again = Workers(broker.bootstrap, "foreign", tmp_path)
     assert again.start(0).wait(30) == EXIT_LANE
     again.stop()
     assert "OffsetsConflict: foreign.bids: the changelog has applied" in again.log_text()
+
+
+def test_offsets_behind_the_state_are_put_right(broker: Broker, tmp_path: Path) -> None:
+    """A group that is set back repeats nothing: the lane sets it to what its state has applied."""
+    workers = _workers(broker, "behind", tmp_path)
+    workers.start(0)
+    sent = _bids(broker, "behind", 2)
+    await_applied(broker.bootstrap, "behind", 30)
+    workers.stop()
+    _commit_from_outside(broker, "behind-accounts", TopicPartition("behind.bids", 0, 1))
+    again = Workers(broker.bootstrap, "behind", tmp_path)
+    again.start(0)
+    await_applied(broker.bootstrap, "behind", 30)
+    again.stop()
+    assert lane_oracle.faults(broker.bootstrap, "behind", sent) == {}
 
 
 def _commit_from_outside(broker: Broker, group: str, offset: TopicPartition) -> None:

@@ -55,8 +55,8 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
-# After a kill -9 the broker waits for its own old session: 17 s by default, 8 s with these.
-broker.session.timeout.ms=2000
+# After a kill -9 the broker waits for its own old session; a shorter one fences a busy broker.
+broker.session.timeout.ms=6000
 broker.heartbeat.interval.ms=500
 message.max.bytes={record_limit}
 log.cleaner.dedupe.buffer.size=16777216

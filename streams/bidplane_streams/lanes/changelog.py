@@ -5,6 +5,7 @@ Decides how state is read back and how the vector is written. Refuses to know wh
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -56,22 +57,54 @@ async def restore(conf: LaneConf, logic: Logic[Any], partition: int) -> Restored
         await reader.stop()
 
 
+async def pending(conf: LaneConf, partition: int) -> dict[str, int] | None:
+    """The last vector that was written and belongs to an open transaction; None without one.
+
+    Raises:
+        LaneError: the changelog cannot be read to its end.
+    """
+    tp, name = TopicPartition(conf.changelog, partition), f"{conf.group}-{partition}-pending"
+    stable = clients.reader(conf.access, name)
+    reader = clients.reader(conf.access, name, committed=False)
+    await stable.start()
+    await reader.start()
+    try:
+        from_ = (await stable.end_offsets([tp]))[tp]
+        reader.assign([tp])
+        reader.seek(tp, from_)
+        end = (await reader.end_offsets([tp]))[tp]
+        found: dict[str, int] | None = None
+        async for record in _records(reader, tp, end):
+            if record.key == VECTOR:
+                found = _DECODER.decode(record.value)
+        return found
+    finally:
+        await reader.stop()
+        await stable.stop()
+
+
 async def _read(reader: AIOKafkaConsumer, tp: TopicPartition, logic: Logic[Any]) -> Restored:
     reader.assign([tp])
     first = (await reader.beginning_offsets([tp]))[tp]
     end = (await reader.end_offsets([tp]))[tp]
     reader.seek(tp, first)
-    state, vector, count, heard_s = logic.new_state(tp.partition), None, 0, clock.elapsed_s()
+    state, vector, count = logic.new_state(tp.partition), None, 0
+    async for record in _records(reader, tp, end):
+        count += 1
+        if record.key == VECTOR:
+            vector = _DECODER.decode(record.value)
+        else:
+            logic.restore(state, record.key, record.value)
+    return Restored(state, vector, count)
+
+
+async def _records(reader: AIOKafkaConsumer, tp: TopicPartition, end: int) -> AsyncIterator[Any]:
+    heard_s = clock.elapsed_s()
     # The position, not the last record's offset: the log ends with a control record.
     while await reader.position(tp) < end:
         records = (await reader.getmany(tp, timeout_ms=200, max_records=20_000)).get(tp, ())
         for record in records:
-            count += 1
-            if record.key == VECTOR:
-                vector = _DECODER.decode(record.value)
-            else:
-                logic.restore(state, record.key, record.value)
+            yield record
         heard_s = clock.elapsed_s() if records else heard_s
         if clock.elapsed_s() - heard_s > _STALLED_S:
             raise LaneError(f"{tp.topic}-{tp.partition}: no end reached, nothing read for 30 s")
-    return Restored(state, vector, count)

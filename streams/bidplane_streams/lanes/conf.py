@@ -40,6 +40,8 @@ class LaneConf(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_ms: int = 1_000
     rebalance_ms: int = 20_000
     transaction_ms: int = 10_000
+    # Longer than a broker that was killed needs to load its transactions and to end them.
+    fence_s: float = 60.0
     # aiokafka's default of 100 puts the p99 of a transaction at 100 to 200 ms.
     retry_backoff_ms: int = 2
     records_max: int = 2_000

@@ -1,29 +1,29 @@
 """Transactions that the broker has left open, and their orderly end.
 
-Seen on Kafka 4.3.1 (KRaft, one broker, ``kill -9``; twice in eight kills under load): a transaction
-was prepared to commit; the restarted broker first believed that it led all partitions, could not
-reach itself, then was fenced by its own registration; its coordinator took the missing leaders for
-deleted topics ("likely deleted already and hence can be skipped"), skipped every marker and
-declared the transaction complete. Its records hang: readers of committed records stop there, and
-the next commit of the same producer makes them visible beside those that repeat them.
+Seen on Kafka 4.3.1 (KRaft, one broker), after ``kill -9`` and after a pause longer than its own
+session: while the broker is fenced, its coordinator takes the missing leaders of partitions for
+deleted topics ("likely deleted already and hence can be skipped"), skips their markers and may
+declare the transaction complete. Records without a marker hang: readers of committed records stop
+there, and the next commit of the same producer makes them visible. After a crash all markers are
+missing; after a pause some may be.
 
-Decides two things. Before a transaction the one before must have ended on the changelog, so at most
-one can hang. On opening, after the fence, a hanging one is aborted in every partition that it may
-have touched; no marker was written anywhere, so nobody has seen it, and its inputs are read again.
-Refuses the case of some markers written and others lost: with replicas, a leader is missing only
-when every replica of a partition is.
+Decides what a transaction that hangs somewhere was, and ends it. A living lane knows that its own
+was committed, so it is committed again. After the fence of an earlier owner it is ended as the rest
+of it was: committed if the changelog or the group's offsets show it, aborted if neither does (then
+its inputs are read again). Refuses to guess more: where the markers of outputs alone are lost, and
+the lane dies in the same second, they are taken for those of an aborted one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable, Mapping
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from bidplane_streams import clock
-from bidplane_streams.errors import MarkersLost
 from bidplane_streams.lanes import clients
 from bidplane_streams.lanes.conf import LaneConf
 
@@ -31,15 +31,13 @@ log = logging.getLogger(__name__)
 
 _PAUSE_S = 0.002
 _SETTLE_S = 1.0
-_SWEPT = b"\x00swept"
 
 
 class Ends:
-    """Asks where a changelog partition ends, on connections of its own: a fetch would hold them."""
+    """Asks where partitions end, on connections of its own: a fetch would hold them."""
 
     def __init__(self, conf: LaneConf) -> None:
         """Nothing is connected yet."""
-        self._conf = conf
         self._stable = clients.reader(conf.access, f"{conf.group}-stable")
         self._all = clients.reader(conf.access, f"{conf.group}-all", committed=False)
 
@@ -53,46 +51,74 @@ class Ends:
         await self._stable.stop()
         await self._all.stop()
 
-    async def hangs(self, tp: TopicPartition) -> bool:
-        """Whether a transaction is open on ``tp``, whose writers are all fenced."""
-        until_s = clock.elapsed_s() + _SETTLE_S
-        while (await self._stable.end_offsets([tp]))[tp] < (await self._all.end_offsets([tp]))[tp]:
-            if clock.elapsed_s() > until_s:
-                return True
-            await asyncio.sleep(_PAUSE_S)
-        return False
+    async def hanging(self, places: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Where something that was written before this call has not ended within a second.
 
-    async def passed(self, tp: TopicPartition, offset: int) -> None:
-        """Wait until the transaction that wrote ``offset`` has ended.
-
-        Raises:
-            MarkersLost: it does not end.
+        Others may write there meanwhile: it counts what was there when the question was asked.
         """
-        until_s = clock.elapsed_s() + self._conf.transaction_ms / 1000
-        while (await self._stable.end_offsets([tp]))[tp] <= offset:
-            if clock.elapsed_s() > until_s:
-                raise MarkersLost(f"{tp.topic}-{tp.partition}: nothing ends what holds {offset}")
-            await asyncio.sleep(_PAUSE_S)
+        ends = await self._all.end_offsets(list(places))
+        return await self.unpassed({tp: end - 1 for tp, end in ends.items()})
+
+    async def unpassed(self, offsets: Mapping[TopicPartition, int]) -> set[TopicPartition]:
+        """Where what was written at ``offsets`` belongs to an open transaction, after a second."""
+        left, until_s = dict(offsets), clock.elapsed_s() + _SETTLE_S
+        while left:
+            stable = await self._stable.end_offsets(list(left))
+            left = {tp: offset for tp, offset in left.items() if stable[tp] <= offset}
+            if left and clock.elapsed_s() > until_s:
+                break
+            await asyncio.sleep(_PAUSE_S if left else 0)
+        return set(left)
 
 
-async def sweep(
-    conf: LaneConf, producer: AIOKafkaProducer, partition: int, targets: list[TopicPartition]
-) -> None:
-    """Abort whatever this producer's id holds open in ``targets`` and among its group's offsets.
+def was_committed(
+    applied: Mapping[str, int] | None,
+    pending: Mapping[str, int] | None,
+    group: Mapping[str, int | None],
+) -> bool:
+    """Whether the last transaction, which hangs somewhere, has been committed elsewhere.
 
-    An abort marker ends all that a producer has open in a partition, so a record is written to each
-    of them, never to be seen, and the transaction is aborted.
+    ``applied`` is the changelog's last committed vector, ``pending`` the one that hangs there, if
+    one does, ``group`` the group's offsets; topics that the group does not read are left out.
     """
-    log.warning("%s-%d: the broker left a transaction open: aborting it", conf.group, partition)
-    offsets = {TopicPartition(topic, partition): OffsetAndMetadata(0, "") for topic in conf.inputs}
+    if pending is not None:
+        told = {topic: pending.get(topic) for topic in group}
+        before = {topic: (applied or {}).get(topic) for topic in group}
+        return told == dict(group) != before
+    return is_behind(applied, group)
+
+
+def is_behind(applied: Mapping[str, int] | None, group: Mapping[str, int | None]) -> bool:
+    """Whether the group stands before what the changelog has applied, and nowhere after it."""
+    if applied is None or any(offset is None for offset in group.values()):
+        return False
+    steps = [applied.get(topic, 0) - (offset or 0) for topic, offset in group.items()]
+    return min(steps) >= 0 < max(steps)
+
+
+async def end(
+    conf: LaneConf, producer: AIOKafkaProducer, partition: int, places: Iterable[TopicPartition],
+    offsets: Mapping[str, int], *, commit: bool,
+) -> None:  # fmt: skip
+    """End whatever this producer's id holds open in ``places`` and among its group's offsets.
+
+    A marker ends all that a producer has open in a partition, so a transaction that names the
+    partitions and writes nothing is enough. ``offsets`` are those of the lane's inputs.
+
+    Raises:
+        TimeoutError: the broker does not take part.
+    """
+    word = "committing" if commit else "aborting"
+    named = ", ".join(sorted(f"{tp.topic}-{tp.partition}" for tp in places)) or "its offsets"
+    log.warning("%s-%d: a transaction hangs in %s: %s it", conf.group, partition, named, word)
+    at = {
+        TopicPartition(topic, partition): OffsetAndMetadata(offsets.get(topic, 0), "")
+        for topic in conf.inputs
+    }
     async with asyncio.timeout(conf.transaction_ms / 1000 * 1.5):
         await producer.begin_transaction()
-        await producer.send_offsets_to_transaction(offsets, conf.group)
-        sent = []
-        for tp in targets:
-            builder = producer.create_batch()
-            builder.append(timestamp=None, key=_SWEPT, value=None)
-            builder.close()
-            sent.append(await producer.send_batch(builder, tp.topic, partition=tp.partition))
-        await asyncio.gather(*sent)
-        await producer.abort_transaction()
+        for place in places:
+            # aiokafka has no public word for naming a partition without writing to it.
+            producer._txn_manager.maybe_add_partition_to_txn(place)  # noqa: SLF001
+        await producer.send_offsets_to_transaction(at, conf.group)
+        await (producer.commit_transaction() if commit else producer.abort_transaction())

@@ -35,7 +35,7 @@ from bidplane_streams.lanes import (
     changelog,
     clients,
     death,
-    hanging,
+    healing,
     measuring,
     opening,
     readiness,
@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 _NOBODY = TopicPartition("__nobody__", 0)
 # Longer than a coordinator takes to end a transaction, unless it is overloaded.
 _RESTED_S = 0.1
+_ENDED_S = 2.0
 
 
 class Lane(Service):
@@ -71,7 +72,7 @@ class Lane(Service):
         self.shared = Shared(conf, self._wake_all)
         self._consumer: AIOKafkaConsumer = None
         self._silence = silence.Silence(conf.name)
-        self._ends: hanging.Ends | None = None
+        self._healer: healing.Healer | None = None
         self._counts: dict[str, int] = {}
         self._fetch: asyncio.Future[Any] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -97,8 +98,8 @@ class Lane(Service):
                 await asyncio.wait(self._tasks)
                 if self._consumer is not None:
                     await self._consumer.stop()
-                if self._ends is not None:
-                    await self._ends.stop()
+                if self._healer is not None:
+                    await self._healer.stop()
         except TimeoutError as error:
             death.die(f"{self.conf.group}: unclean stop", error)
 
@@ -134,8 +135,8 @@ class Lane(Service):
         self._counts = await readiness.topics(self.conf)
         partitions = self._counts[self.conf.inputs[0]]
         metrics.LANE_TOPIC_PARTITIONS.labels(self.conf.name).set(partitions)
-        self._ends = hanging.Ends(self.conf)
-        await self._ends.start()
+        self._healer = healing.Healer(self.conf, self._counts)
+        await self._healer.start()
         consumer = clients.member(self.conf)
         clients.calm_logs()
         await consumer.start()
@@ -190,7 +191,8 @@ class Lane(Service):
         async with slot.lock:  # the running transaction ends first
             slot.task.cancel()
         await asyncio.wait([slot.task])
-        if slot.ended is not None:
+        if slot.ended is not None:  # what hangs is committed by us, or never
+            await asyncio.wait([slot.ended], timeout=_ENDED_S)
             slot.ended.cancel()
             await asyncio.wait([slot.ended])
         if slot.producer is not None:
@@ -213,10 +215,11 @@ class Lane(Service):
 
     async def _open(self, slot: Slot) -> None:
         conf, began_s = self.conf, clock.elapsed_s()
-        slot.producer = clients.transactor(conf, slot.partition)
-        await slot.producer.start()  # the fence: nobody else can commit this partition from here on
-        await self._heal(slot)
+        assert self._healer is not None
+        await self._fence(slot)
         restored = await changelog.restore(conf, self.logic, slot.partition)
+        if await self._healer.opened(slot, restored.vector, self._consumer):
+            restored = await changelog.restore(conf, self.logic, slot.partition)
         await self.shared.ready.wait()
         positions = await self._positions(slot, restored.vector or {})
         if slot.revoked:
@@ -234,18 +237,16 @@ class Lane(Service):
             conf.group, slot.partition, took_s * 1000, restored.rows, positions,
         )  # fmt: skip
 
-    async def _heal(self, slot: Slot) -> None:
-        assert self._ends is not None
-        if not await self._ends.hangs(slot.rows_at):
-            return
-        targets = [
-            TopicPartition(topic, partition)
-            for topic in self.conf.outputs
-            for partition in range(self._counts[topic])
-        ]
-        await hanging.sweep(self.conf, slot.producer, slot.partition, [*targets, slot.rows_at])
-        if await self._ends.hangs(slot.rows_at):
-            raise MarkersLost(f"{self.conf.group}-{slot.partition}: not even an abort ends it")
+    async def _fence(self, slot: Slot) -> None:
+        """Nobody else can commit this partition from here on."""
+        conf = self.conf
+        slot.producer = clients.transactor(conf, slot.partition)
+        try:
+            async with asyncio.timeout(conf.fence_s):
+                await slot.producer.start()
+        except TimeoutError:
+            told = f"{conf.transactional_id(slot.partition)}: its coordinator gives no new epoch"
+            raise MarkersLost(f"{told}; restart the broker that leads its transactions") from None
 
     async def _positions(self, slot: Slot, vector: dict[str, int]) -> dict[str, int]:
         firsts = await self._consumer.beginning_offsets(slot.tps)
@@ -329,7 +330,7 @@ class Lane(Service):
         metrics.LANE_DECIDE_S.labels(conf.name).observe(decided_s - began_s)
         if effects is None:
             return
-        assert self._ends is not None
+        assert self._healer is not None
         if slot.ended is not None:
             await slot.ended
         rested = clock.elapsed_s() - slot.committed_s > _RESTED_S
@@ -338,7 +339,8 @@ class Lane(Service):
         )
         slot.advance(batch)
         slot.committed_ms, slot.committed_s = clock.now_ms(), clock.elapsed_s()
-        slot.ended = asyncio.ensure_future(self._ends.passed(slot.rows_at, wrote))
+        ended = self._healer.ended(slot, wrote, batch.positions)
+        slot.ended = death.watched(ended, f"{conf.group}-{slot.partition}-ended")
         if effects.notes is not None:
             moments = measuring.Moments(slot.due_ms, slot.committed_ms)
             self.measures.committed(slot.partition, effects.notes, moments)

@@ -19,8 +19,10 @@ from bidplane_streams.lanes.logic import Batch, Effects, Output
 async def commit(
     conf: LaneConf, producer: AIOKafkaProducer, partition: int, batch: Batch, effects: Effects,
     *, rested: bool = False,
-) -> int:  # fmt: skip
-    """Make ``batch`` applied and ``effects`` visible, both or neither; say where rows were written.
+) -> dict[TopicPartition, int]:  # fmt: skip
+    """Make ``batch`` applied and ``effects`` visible, both or neither; say where they end.
+
+    The offsets are those of what was written, by partition.
 
     Offsets first: right after a commit the coordinator answers CONCURRENT_TRANSACTIONS for a while;
     AddOffsetsToTxn retries after retry_backoff_ms, AddPartitionsToTxn after a hard-coded 20 ms.
@@ -51,4 +53,5 @@ async def commit(
             await offsets
         written = await asyncio.gather(*sent)  # aiokafka would commit although a batch has failed
         await producer.commit_transaction()
-    return int(written[-1].offset)
+    # Batches of one partition are in order, so its last offset is what stays.
+    return {TopicPartition(one.topic, one.partition): int(one.offset) for one in written}
