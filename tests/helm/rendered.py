@@ -51,8 +51,9 @@ def complaint(*settings: str) -> str:
 def pods(found: Iterable[Object]) -> Iterator[tuple[str, Object]]:
     """Every pod template, by kind and name of what makes its pods."""
     for one in found:
-        template = one.get("spec", {}).get("template")
-        if one["kind"] in {"Deployment", "StatefulSet", "Job"} and template:
+        spec = one.get("spec", {})
+        template = spec.get("jobTemplate", {}).get("spec", spec).get("template")
+        if one["kind"] in {"Deployment", "StatefulSet", "Job", "CronJob"} and template:
             yield f"{one['kind']}/{one['metadata']['name']}", template
 
 

@@ -24,6 +24,7 @@ CORE: Final = "io.k8s.api."
 KINDS: Final = (
     "core.v1.ConfigMap", "core.v1.Namespace", "core.v1.Secret", "core.v1.Service",
     "core.v1.ServiceAccount", "apps.v1.Deployment", "apps.v1.StatefulSet", "batch.v1.Job",
+    "batch.v1.CronJob",
     "policy.v1.PodDisruptionBudget", "networking.k8s.io.v1.NetworkPolicy",
     "autoscaling.v2.HorizontalPodAutoscaler", "rbac.authorization.k8s.io.v1.Role",
     "rbac.authorization.k8s.io.v1.RoleBinding", "rbac.authorization.k8s.io.v1.ClusterRole",

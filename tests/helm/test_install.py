@@ -6,6 +6,7 @@ rights are those of the pods. The images themselves are not pulled.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pathlib
 import re
@@ -18,8 +19,11 @@ import pytest
 
 import install_world
 import planes_world
+from bidplane_agents import connection
+from bidplane_streams.embedded import ports
 from bidplane_streams.sinks import names
 from bidplane_streams.sinks.providers import plane_objects
+from bidplane_topics import registry
 from helm import stolen_tokens
 from install_world import CHART, PLANES, RELEASE, SPACE, World
 from sinks_world import until
@@ -28,6 +32,7 @@ AGENT = "research/tuner"
 (PREVIOUS,) = (pathlib.Path(__file__).parent / "previous").glob("*.tgz")
 CLAIMS_IN = names.namespace("research", "tuner")
 READY_S = 240.0
+AUDITED = "auditor.enabled=true"
 BID = (
     "bid", "--agent", AGENT, "--market", "pool-a", "--shape", "2", "--minutes", "10",
     "--value", "3.50", "--wait",
@@ -115,7 +120,12 @@ def test_an_upgrade_leaves_leases_and_planes(world: World, lease: dict[str, Any]
     """Every process is replaced, and neither the claim nor the agent's control plane notices."""
     before = _standing(world)
     assert len(before) >= 3
-    words = ("--values", str(world.values()), "--set", "metrics.port=9103,worker.port=6067")
+    words = (
+        "--values",
+        str(world.values()),
+        "--set",
+        f"metrics.port=9103,worker.port=6067,{AUDITED}",
+    )
     world.helm("upgrade", RELEASE, str(CHART), *words)
     until("every component is ready again", lambda: _replaced(world), READY_S)
     assert _standing(world) == before
@@ -169,12 +179,58 @@ def test_an_upgraded_market_ends_leases_and_sells_again(
     until("the next claim is allocated", lambda: _claims(world))
 
 
+def test_the_audit_is_a_job_that_succeeds(world: World, lease: dict[str, Any]) -> None:
+    """A Job of the chart's CronJob reads the log of all that was sold here, and ends well."""
+    world.kubectl("create", "-f", "-", stdin=json.dumps(_audit(world, "sound")))
+    assert until("the audit is over", lambda: _end(world, "sound"), 120)["type"] == "Complete"
+    (said,) = (text for pod, text in world.said().items() if pod.startswith(f"{SPACE}.sound-"))
+    assert "all promises kept" in said
+
+
+def test_a_broken_promise_fails_a_job_otherwise_than_what_gave_no_verdict(
+    world: World, lease: dict[str, Any]
+) -> None:
+    """The alerts tell them apart by the reason: the Job's own policy, or no tries left."""
+    asyncio.run(_ledger_is_spoilt(world.kafka))
+    broken, unread = _audit(world, "broken"), _audit(world, "unread")
+    unread["spec"]["backoffLimit"] = 0
+    (container,) = unread["spec"]["template"]["spec"]["containers"]
+    container["env"] = [{"name": "BIDPLANE_KAFKA", "value": f"127.0.0.1:{ports.find_free()}"}]
+    for one in (broken, unread):
+        world.kubectl("create", "-f", "-", stdin=json.dumps(one))
+    end = until("the audit is over", lambda: _end(world, "broken"), 120)
+    assert (end["type"], end["reason"]) == ("Failed", "PodFailurePolicy")
+    end = until("the other one is over", lambda: _end(world, "unread"), 120)
+    assert (end["type"], end["reason"]) == ("Failed", "BackoffLimitExceeded")
+
+
+def _audit(world: World, name: str) -> dict[str, Any]:
+    """What `kubectl create job` makes of the chart's CronJob."""
+    words = ("--from", f"cronjob/{RELEASE}-bidplane-auditor", "--dry-run=client", "-o", "json")
+    made: dict[str, Any] = json.loads(world.kubectl("create", "job", name, "-n", SPACE, *words))
+    return made
+
+
+def _end(world: World, name: str) -> dict[str, str]:
+    """The condition with which the Job is over; empty while it is not."""
+    (job,) = world.objects("jobs", "-n", SPACE, "--field-selector", f"metadata.name={name}")
+    told = (job.get("status") or {}).get("conditions") or ()
+    over = [one for one in told if one["type"] in {"Complete", "Failed"}]
+    return dict(over[0]) if over else {}
+
+
+async def _ledger_is_spoilt(kafka: str) -> None:
+    reached = connection.Connection(kafka)
+    async with reached.opened(reached.producer()) as producer:
+        await producer.send_and_wait(registry.LEDGER.name, b"{", partition=0)
+
+
 def test_nothing_that_runs_lacks_a_right(world: World, lease: dict[str, Any]) -> None:
     """No component was refused anything by the API server."""
     said = world.said()
     assert {name.rpartition("/")[2] for name in said} >= {
         "topics", "market-pool-a", "worker", "sink-claims", "sink-nodes", "sink-clusters",
-        "source-inventory",
+        "source-inventory", "audit",
     }  # fmt: skip
     refused = {
         f"{name}: {line}"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pathlib
 import re
 import subprocess
+from typing import Any
 
 import pytest
 
 import chart_rules
 from bidplane_streams.embedded import assets
 
-METRIC = re.compile(r"\b(?:bidplane_[a-z_]+|process_[a-z_]+|up\b)")
+METRIC = re.compile(r"\b(?:bidplane_[a-z_]+|kube_[a-z_]+|process_[a-z_]+|up\b)")
 
 
 def promtool(*words: str) -> str:
@@ -64,6 +65,18 @@ def _expression(alert: str) -> str:
     for _ in range(2):  # a recorded series may stand on another one
         expr += "\n".join(known.get(name, "") for name in re.findall(r"bidplane:[\w:]+", expr))
     return expr
+
+
+def test_every_rule_is_in_the_list_of_queries() -> None:
+    """QUERIES.md of the dashboards has one line for each rule, and none for another."""
+    text = (chart_rules.RULES.parent / "dashboards" / "QUERIES.md").read_text()
+    told = re.findall(r"^ +rules/\w+ +((?:alert|record) \S+) +\d+$", text, re.MULTILINE)
+    wanted = [f"{kind} {rule[kind]}" for rule in chart_rules.rules() for kind in _kinds(rule)]
+    assert sorted(told) == sorted(wanted)
+
+
+def _kinds(rule: dict[str, Any]) -> list[str]:
+    return [kind for kind in ("alert", "record") if kind in rule]
 
 
 def test_every_alert_says_what_to_do() -> None:

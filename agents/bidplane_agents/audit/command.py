@@ -25,8 +25,8 @@ SAY_EVERY_S: Final = 3.0
 def run(kafka: str, as_json: bool, save: str | None = None, load: str | None = None) -> int:
     """Audit the log of ``kafka`` (host:port), or the file ``load``; keep a copy in ``save``.
 
-    Returns the exit code: 0 all promises kept, 2 a file cannot be used, 4 Kafka cannot be reached,
-    5 a promise is broken.
+    Returns the exit code: 0 all promises kept, 2 a file or a topic cannot be used, 4 Kafka cannot
+    be reached, 5 a promise is broken.
     """
     say = Progress().say
     try:

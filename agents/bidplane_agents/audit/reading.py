@@ -45,15 +45,10 @@ async def read_log(connection: Connection, progress: Callable[[str], None]) -> L
 
     Raises:
         Unreachable: Kafka does not answer, or stops answering.
-        BadInput: there are no topics of bidplane.
+        BadInput: a topic is not there, or this user may not read it.
     """
     stages = await _stages(connection)
     places = [place for stage in stages for place in stage]
-    if not places:
-        raise BadInput(
-            f"Kafka at {connection.bootstrap} holds no topics of bidplane: name the right one with "
-            "--kafka, or make them with `bidplane topics apply`"
-        )
     client = connection.consumer(isolation_level="read_committed")
     async with connection.opened(client) as consumer:
         with connection.reaching():
@@ -78,19 +73,30 @@ async def _stages(connection: Connection) -> list[list[TopicPartition]]:
     async with connection.administered() as admin:
         with connection.reaching():
             there = await _asked(admin.list_topics())
-            names = [topic.name for stage in STAGES for topic in stage if topic.name in there]
-            described = await _asked(admin.describe_topics(names)) if names else []
+            names = [topic.name for stage in STAGES for topic in stage]
+            _refuse_a_part(connection, [name for name in names if name not in there])
+            described = await _asked(admin.describe_topics(names))
     partitions = {
         one["topic"]: sorted(part["partition"] for part in one["partitions"]) for one in described
     }
     return [
-        [
-            TopicPartition(topic.name, one)
-            for topic in stage
-            for one in partitions.get(topic.name, ())
-        ]
+        [TopicPartition(topic.name, one) for topic in stage for one in partitions[topic.name]]
         for stage in STAGES
     ]
+
+
+def _refuse_a_part(connection: Connection, missing: list[str]) -> None:
+    """A verdict on a part of the log would look like one on the whole."""
+    if len(missing) == sum(map(len, STAGES)):
+        raise BadInput(
+            f"Kafka at {connection.bootstrap} holds no topics of bidplane: name the right one with "
+            "--kafka, or make them with `bidplane topics apply`"
+        )
+    if missing:
+        raise BadInput(
+            f"Kafka at {connection.bootstrap} holds no {', '.join(missing)}, or this user may not "
+            "read it: make it with `bidplane topics apply`, or give this user the auditor's rights"
+        )
 
 
 async def _ends(

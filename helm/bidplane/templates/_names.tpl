@@ -69,7 +69,7 @@ annotations:
 {{- end -}}
 {{- end }}
 
-{{/* The components that run, with the values of each; setup is the job. */}}
+{{/* The components that run, with the values of each; setup and auditor are jobs. */}}
 {{- define "bidplane.components" -}}
 {{- $all := dict "worker" .Values.worker "sink-claims" .Values.sinkClaims "source-inventory" .Values.sourceInventory -}}
 {{- if .Values.virtualClusters.enabled -}}
@@ -78,6 +78,9 @@ annotations:
 {{- end -}}
 {{- if eq (include "bidplane.hasSetup" .) "true" -}}
 {{- $_ := set $all "setup" .Values.setup -}}
+{{- end -}}
+{{- if .Values.auditor.enabled -}}
+{{- $_ := set $all "auditor" .Values.auditor -}}
 {{- end -}}
 {{- toYaml $all -}}
 {{- end }}
