@@ -9,12 +9,14 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
 
 from bidplane_agents import log, topology
 from bidplane_agents.connection import Connection
+from bidplane_streams.embedded import kafka
 from bidplane_topics import bids, codec, envelope, ids, registry
 from bidplane_topics.outcomes import OutcomeReported
 
@@ -73,6 +75,18 @@ class World:
             assert record.value is not None
             envelope.verify(record.topic, record.value, record.headers, key)
             yield record, codec.decode(registry.BIDS, record.value)
+
+
+@contextlib.asynccontextmanager
+async def on_kafka(directory: Path) -> AsyncGenerator[World]:
+    """A real broker with all topics, for the length of the block."""
+    broker = kafka.Kafka(directory)
+    await broker.start()
+    try:
+        async with World(Connection(broker.bootstrap)) as made:
+            yield made
+    finally:
+        await broker.stop()
 
 
 def _raw(public_key: str) -> bytes:

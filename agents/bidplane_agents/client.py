@@ -24,6 +24,7 @@ from bidplane_agents import (
 )
 from bidplane_agents import (
     durations,
+    errors,
     inbox,
     log,
     placing,
@@ -40,6 +41,7 @@ from bidplane_agents import (
 )
 from bidplane_agents.errors import BadInput, NoAnswer
 from bidplane_topics import bids, codec, ids, money, registry
+from bidplane_topics.markets import MarketDeclared
 from bidplane_topics.outcomes import OutcomeReported
 from bidplane_topics.rounds import RoundClosed
 from bidplane_topics.telemetry import DeviceSampled
@@ -267,15 +269,13 @@ class Client:
         Raises:
             BadInput: there is no such market.
         """
+        known: dict[str, int] = {}
         async for _, event in log.events(self.connection, registry.MARKETS):
-            if (
-                event.market == market
-                and (partition := getattr(event, "partition", None)) is not None
-            ):
-                break
-        else:
-            raise BadInput(f"no market {market!r}: see `bidplane market list`")
-        tail = log.Tail(self.connection, registry.ROUNDS.name, partition)
+            if isinstance(event, MarketDeclared):
+                known[event.market] = event.partition
+        if market not in known:
+            raise errors.no_market(market, known)
+        tail = log.Tail(self.connection, registry.ROUNDS.name, known[market])
         await tail.from_now()
         async for record in tail.records():
             closed = codec.decode(registry.ROUNDS, record.value)

@@ -58,6 +58,16 @@ def within(what: str, duration_ms: int, least_ms: int, most_ms: int) -> int:
     return duration_ms
 
 
+def rough(duration_ms: int) -> str:
+    """A time that is left, in its two largest units, to whole seconds: ``1h 2m``, ``2m 23s``."""
+    left, said = max(0, duration_ms), []
+    for unit in ("d", "h", "m", "s"):
+        count, left = divmod(left, _UNITS_MS[unit])
+        if count:
+            said.append(f"{count}{unit}")
+    return " ".join(said[:2]) or "0s"
+
+
 def show(duration_ms: int) -> str:
     """A duration in its largest unit that divides it."""
     for unit in ("d", "h", "m", "s"):

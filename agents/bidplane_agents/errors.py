@@ -16,10 +16,18 @@ BidplaneError                   one sentence: what, where, what to do
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import ClassVar
 
 from bidplane_topics.outcomes import OutcomeReported
 from bidplane_topics.rejections import Rejection
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """``did you mean 'pool-a'? ``, where a known name is near an unknown one; else nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
 
 
 class BidplaneError(Exception):
@@ -32,6 +40,11 @@ class BadInput(BidplaneError):
     """What was typed or configured cannot be used."""
 
     exit_code = 2
+
+
+def no_market(name: str, declared: Iterable[str]) -> BadInput:
+    """There is no such market; names the one that is near."""
+    return BadInput(f"no market {name!r}: {meant(name, declared)}see `bidplane market list`")
 
 
 class ProfileUnusable(BadInput):

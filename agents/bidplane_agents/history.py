@@ -19,8 +19,8 @@ from bidplane_topics.rejections import Rejection, is_transient
 _NEXT_STEP = {
     "held": "Wait: the window has not closed yet, or the order rests in the book.",
     "won": "Wait for `bound`: the clock starts only then.",
-    "renewed": "Nothing: the lease goes on until the new ends_at_ms.",
-    "bound": "Use the devices until ends_at_ms; `bidplane release LEASE` gives them back early.",
+    "renewed": "Nothing: the lease goes on until its new end.",
+    "bound": "Use the devices until it ends; `bidplane release LEASE` gives them back early.",
     "notice": "Save your work: grace is running and your epoch still holds.",
     "ending": "Nothing: your epoch no longer counts and the devices are being taken back.",
     "offered": "Give the offer's id to the agent that it names: `bidplane accept OFFER`.",

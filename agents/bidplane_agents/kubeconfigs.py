@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from bidplane_agents import connection as connections
-from bidplane_agents import log
+from bidplane_agents import errors, log
 from bidplane_agents.errors import BadInput, NoAnswer
 from bidplane_topics import agents, ids, registry
 
@@ -41,16 +41,15 @@ async def is_due(connection: connections.Connection, agent_id: str) -> None:
         BadInput: it is not registered, or without a cluster.
         Unreachable: Kafka does not answer.
     """
-    tenant, name = ids.split_agent(agent_id)
-    found: agents.AgentRegistered | None = None
+    ids.split_agent(agent_id)
+    known: dict[str, agents.AgentRegistered] = {}
     async for _, event in log.events(connection, registry.AGENTS):
-        if isinstance(event, agents.AgentRegistered) and (event.tenant, event.agent) == (
-            tenant, name,
-        ):  # fmt: skip
-            found = event
-    if found is None:
-        raise BadInput(f"{agent_id} is not registered: see `bidplane agent list`")
-    if not found.cluster:
+        if isinstance(event, agents.AgentRegistered):
+            known[ids.agent_id(event.tenant, event.agent)] = event
+    if agent_id not in known:
+        near = errors.meant(agent_id, known)
+        raise BadInput(f"{agent_id} is not registered: {near}see `bidplane agent list`")
+    if not known[agent_id].cluster:
         raise BadInput(
             f"{agent_id} was registered without a control plane: "
             f"`bidplane agent register {agent_id} --cluster` gives it one"

@@ -19,6 +19,15 @@ RULES: Final[tuple[str, ...]] = typing.get_args(
     typing.get_type_hints(markets.MarketDeclared)["rule"]
 )
 _FIELDS: Final[dict[str, Any]] = typing.get_type_hints(markets.MarketDeclared, include_extras=True)
+# Where a field is not called as its option.
+_OPTIONS: Final = {
+    "reserves": "pool reserve", "scarcity": "pool scarcity", "entitlements": "entitle",
+    "weights": "weight",
+}  # fmt: skip
+# What `market list` has columns for.
+_LISTED: Final = frozenset(
+    {"market", "partition", "rule", "window_ms", "slot_ms", "reserve_micros", "fingerprint"}
+)
 # Offsets to look back in each partition: a round is a record and the marker of its transaction.
 _LAST: Final = 40
 
@@ -96,6 +105,59 @@ def reserve_range(declared: markets.MarketDeclared) -> str:
     if not declared.reserve_rate_permille:
         return least
     return f"{least} to {money.format_credits(declared.reserve_cap_micros)}"
+
+
+def facts(declared: markets.MarketDeclared) -> list[tuple[str, str]]:
+    """Every rule as a person reads it, under its option's name."""
+    return [(_word(field), _shown(field, getattr(declared, field))) for field in _names()]
+
+
+def besides(declared: markets.MarketDeclared) -> list[str]:
+    """What `market list` has no column for and is not as it is by default, by option."""
+    usual = markets.MarketDeclared(market=declared.market, partition=declared.partition)
+    return [_word(field) for field in _differing(declared, usual) if field not in _LISTED]
+
+
+def kept(declared: markets.MarketDeclared, asked: dict[str, Any]) -> str:
+    """What to say of a market that was declared before, and stays as it is."""
+    plain = {field: tuple(v) if isinstance(v, list) else v for field, v in asked.items()}
+    other = _differing(declared, msgspec.structs.replace(declared, **plain))
+    more = f"; it differs from what was asked in: {', '.join(map(_word, other))}" if other else ""
+    return f"{declared.market} was declared before: nothing changed{more}"
+
+
+def _names() -> list[str]:
+    return [field for field in markets.MarketDeclared.__struct_fields__ if field != "v"]
+
+
+def _differing(one: markets.MarketDeclared, other: markets.MarketDeclared) -> list[str]:
+    return [field for field in _names() if getattr(one, field) != getattr(other, field)]
+
+
+def _word(field: str) -> str:
+    for unit in ("_ms", "_micros", "_permille"):
+        field = field.removesuffix(unit)
+    return _OPTIONS.get(field, field.replace("_", " "))
+
+
+def _shown(field: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name}={_shown(field, one)}" for name, one in value.items())
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if field == "solve_ms" and not value:
+        return "a quarter of the window, 2s at most"
+    return _counted(field, value)
+
+
+def _counted(field: str, value: Any) -> str:
+    if field.endswith("_ms"):
+        return durations.show(value) if value else "0s"
+    if field.endswith("_micros") or field == "reserves":
+        return money.format_credits(value)
+    return f"{value} permille" if field.endswith("_permille") else str(value)
 
 
 def _limits(field: str) -> tuple[int, int]:

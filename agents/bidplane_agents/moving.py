@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bidplane_agents import log, operator
+from bidplane_agents import errors, log, operator
 from bidplane_agents.connection import Connection
 from bidplane_agents.errors import BadInput, Overtaken
 from bidplane_topics import leases, markets, registry, supply
@@ -79,12 +79,16 @@ async def move(hand: operator.Operator, node: str, market: str) -> Moved:
     Raises:
         BadInput: there is no such market, or no market ever offered the node.
     """
-    if market not in await hand.declared_markets():
-        raise BadInput(f"no market {market!r}: see `bidplane market list`")
+    declared = await hand.declared_markets()
+    if market not in declared:
+        raise errors.no_market(market, declared)
     known = await places(hand.connection)
     before = known.assigned.get(node)
     if before is None and node not in known.offers:
-        raise BadInput(f"no market ever offered a node {node!r}: `kubectl get nodes` has the names")
+        near = errors.meant(node, known.offers)
+        raise BadInput(
+            f"no market ever offered a node {node!r}: {near}`kubectl get nodes` has the names"
+        )
     there = known.offering(node) == {market} if before is None else before.market == market
     if there:
         number = 0 if before is None else before.assignment

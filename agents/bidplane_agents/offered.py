@@ -11,10 +11,9 @@ from typing import Final
 
 import msgspec
 
-from bidplane_agents import log
+from bidplane_agents import errors, log
 from bidplane_agents import operator as operators
 from bidplane_agents.connection import Connection
-from bidplane_agents.errors import BadInput
 from bidplane_topics import money, registry
 from bidplane_topics.rounds import PoolRound, RoundClosed
 
@@ -45,7 +44,7 @@ async def fetch(connection: Connection, market: str = "") -> list[Offered]:
     """
     declared = await operators.Operator(connection).declared_markets()
     if market and market not in declared:
-        raise BadInput(f"no market {market!r}: see `bidplane market list`")
+        raise errors.no_market(market, declared)
     return [
         await _last(connection, name, declared[name].partition)
         for name in ([market] if market else sorted(declared))

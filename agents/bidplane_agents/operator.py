@@ -19,7 +19,7 @@ from typing import Any, Self
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from bidplane_agents import budgets, log, market_rules, placing, profiles, topology
+from bidplane_agents import budgets, errors, log, market_rules, placing, profiles, topology
 from bidplane_agents.connection import Connection
 from bidplane_agents.errors import BadInput
 from bidplane_topics import agents, codec, envelope, ids, markets, outcomes, registry
@@ -48,8 +48,12 @@ class Directory(msgspec.Struct, frozen=True):
             return self.organisations[organisation]
         if tenant not in self.tenants or (agent and account not in self.agents):
             listed = "bidplane org list" if organisation else "bidplane agent list"
-            raise BadInput(f"{account} is not registered: see `{listed}`")
+            near = errors.meant(account, self._accounts())
+            raise BadInput(f"{account} is not registered: {near}see `{listed}`")
         return self.tenants[tenant]
+
+    def _accounts(self) -> list[str]:
+        return [*map(ids.organisation_id, self.organisations), *self.tenants, *self.agents]
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,8 +149,8 @@ class Operator:
         known = known or await self.directory()
         if organisation and organisation not in known.organisations:
             raise BadInput(
-                f"organisation {organisation} is not registered: run `bidplane org register "
-                f"{organisation}`"
+                f"organisation {organisation} is not registered: "
+                f"{errors.meant(organisation, known.organisations)}`bidplane org register` does it"
             )
         if tenant in known.tenants:
             before = known.members.get(tenant, "")
@@ -326,8 +330,9 @@ class Operator:
         Raises:
             BadInput: there is no such market.
         """
-        if name not in await self.declared_markets():
-            raise BadInput(f"no market {name!r}: see `bidplane market list`")
+        declared = await self.declared_markets()
+        if name not in declared:
+            raise errors.no_market(name, declared)
         await self._write(registry.MARKETS, 0, name, markets.MarketRemoved(market=name))
 
     async def assign_node(self, node: str, market: str) -> int:

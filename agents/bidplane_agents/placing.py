@@ -68,6 +68,8 @@ def alternative(
     if shape not in SHAPES:
         raise BadInput(f"shape {shape!r}: there are {' '.join(SHAPES)}")
     durations.within("a lease of", duration_ms, 1, LONGEST_MS)
+    if not isinstance(selector, Mapping | None):
+        raise BadInput(f"selector {selector!r}: write a dict, as in {{'architecture': 'Hopper'}}")
     raw = {"shape": shape, "duration_ms": duration_ms, "selector": dict(selector or {})}
     return _converted(raw, bids.Alternative)
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from bidplane_agents import connection
+from bidplane_agents import connection, errors
 from bidplane_agents.errors import ProfileUnusable
 from bidplane_topics import codec, envelope, ids
 from bidplane_topics import errors as contract
@@ -96,7 +96,8 @@ def load(path: Path) -> Profile:
         raw, mode = path.read_bytes(), path.stat().st_mode
     except OSError as error:
         raise ProfileUnusable(
-            f"no agent profile {path} ({error.strerror}): make one with `bidplane agent register`"
+            f"no agent profile {path} ({error.strerror}): {_near(path)}make one with "
+            "`bidplane agent register`"
         ) from error
     if mode & 0o077:
         raise ProfileUnusable(f"{path} holds a secret key but others may read it: chmod 600 {path}")
@@ -106,6 +107,12 @@ def load(path: Path) -> Profile:
         raise ProfileUnusable(f"{path} is no agent profile: {error}") from error
     profile.signing_key()
     return profile
+
+
+def _near(path: Path) -> str:
+    """The agent that was meant, if a profile in the same folder has nearly its name."""
+    known = [f"{one.parent.name}/{one.stem}" for one in path.parent.parent.glob("*/*.json")]
+    return errors.meant(f"{path.parent.name}/{path.stem}", known)
 
 
 def save(path: Path, profile: Profile) -> None:

@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from bidplane_agents import log
+from bidplane_agents import errors, log
+from bidplane_agents import operator as operators
 from bidplane_agents.connection import Connection
 from bidplane_agents.errors import BadInput
 from bidplane_topics import bids, money, registry, selectors
@@ -27,10 +28,11 @@ _NINE_IN_TEN: Final = 0.9
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
     """One pool's answer, in micro-credits for the whole bid (or a level of an elastic one).
 
-    ``rounds`` were looked at; in ``full`` of them nothing that large was free at any price; in
-    ``hidden`` too few agents took part to show a price. The prices are None where no round shows
-    one; ``least_micros`` is the reserve, below which nothing is ever sold. ``isolation`` is said
-    of shares: what keeps them apart, or that nothing does.
+    ``rounds`` were looked at. Of them ``priced`` show a price for this shape, and the prices are of
+    those alone: None where there is none. In ``full`` nothing that large was free at any price; in
+    ``hidden`` too few agents took part to show one. ``last_micros`` is the last round's;
+    ``least_micros`` is the reserve, below which nothing is ever sold. ``isolation`` is said of
+    shares: what keeps them apart, or that nothing does.
     """
 
     market: str
@@ -38,6 +40,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     shape: str
     duration_ms: int
     rounds: int
+    priced: int
     full: int
     hidden: int
     least_micros: int
@@ -80,8 +83,9 @@ def _quote(closed: Sequence[RoundClosed], wanted: bids.Alternative, name: str) -
     last = seen[-1].asks.get(wanted.shape)
     return Quote(
         market=newest.market, market_pool=name, shape=wanted.shape,
-        duration_ms=wanted.duration_ms, rounds=len(seen), full=len(shown) - len(prices),
-        hidden=len(seen) - len(shown), least_micros=seen[-1].reserve_micros * unit_slots,
+        duration_ms=wanted.duration_ms, rounds=len(seen), priced=len(prices),
+        full=len(shown) - len(prices), hidden=len(seen) - len(shown),
+        least_micros=seen[-1].reserve_micros * unit_slots,
         last_micros=None if last is None else last * unit_slots,
         half_micros=_share(prices, 0.5), most_micros=_share(prices, _NINE_IN_TEN),
         all_micros=_share(prices, 1.0), isolation=str(seen[-1].facts.get("isolation", "")),
@@ -103,7 +107,8 @@ def sentence(quote: Quote) -> str:
         assert quote.half_micros is not None
         assert quote.most_micros is not None
         said.append(
-            f"{_credits(quote.half_micros)} would have won half of {quote.rounds} rounds, "
+            f"{_credits(quote.half_micros)} would have won half of {quote.priced} "
+            f"{'rounds' if quote.priced > 1 else 'round'} with a price, "
             f"{_credits(quote.most_micros)} nine in ten, {_credits(quote.all_micros)} all"
         )
     if quote.isolation:
@@ -137,7 +142,9 @@ async def fetch(
         if event.market == market
     ]
     if not found:
-        raise BadInput(f"market {market!r} has closed no round: see `bidplane market list`")
+        declared = await operators.Operator(connection).declared_markets()
+        near = "" if market in declared else errors.meant(market, declared)
+        raise BadInput(f"market {market!r} has closed no round: {near}see `bidplane market list`")
     made = quotes(found[-rounds:], wanted)
     if not made:
         known = ", ".join(sorted(found[-1].pools)) or "none"

@@ -65,23 +65,26 @@ def place(
 
 
 async def keep(
-    client: Client, lease: Lease, terms: Terms, lost: Callable[[OutcomeReported], None]
-) -> None:
+    client: Client, lease: Lease, terms: Terms, lost: Callable[[OutcomeReported], None],
+    won: Callable[[OutcomeReported, int], None] = lambda *_: None,
+) -> None:  # fmt: skip
     """Bid for one term after the other; tell ``lost`` of the one that was not won, and stop.
 
-    The next term is bid for as soon as one is sure, so its money is held from then on.
+    ``won`` hears each that was, and what the lease cost so far, in micro-credits. The next term is
+    bid for as soon as one is sure, so its money is held from then on.
     """
     spent_micros = lease.price_micros
     while lease.live and terms.another(lease.ends_at_ms, spent_micros):
         try:
             bid_id = await client.renew_for(lease, terms.value_micros, terms.duration_ms)
             left_s = max(0, lease.ends_at_ms - clock.now_ms()) / 1000
-            won = await client.wait_for(bid_id, {"won"}, left_s + WORD_S)
+            renewed = await client.wait_for(bid_id, {"won"}, left_s + WORD_S)
         except Refusal as error:
             lost(error.outcome)
             return
-        spent_micros += won.price_micros
-        lease.hear(won)
+        spent_micros += renewed.price_micros
+        lease.hear(renewed)
+        won(renewed, spent_micros)
 
 
 async def quietly(

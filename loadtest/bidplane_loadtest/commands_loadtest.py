@@ -48,31 +48,56 @@ Kind = Annotated[
 Files = Annotated[
     list[pathlib.Path] | None, typer.Argument(help="The trace, or two results to compare.")
 ]
-Rate = Annotated[float | None, typer.Option(min=0.1, help="Bids a second.")]
+Rate = Annotated[float | None, typer.Option(min=0.1, help="Bids a second; else the scenario's.")]
 Seconds = Annotated[
-    float | None, typer.Option(min=1, help="How long; of each step in a capacity run.")
+    float | None,
+    typer.Option(min=1, help="How long, of each step in a capacity run; else the scenario's."),
 ]
-Agents = Annotated[int | None, typer.Option(min=1, max=90_000, help="Agents that bid.")]
-Processes = Annotated[int | None, typer.Option(min=1, max=8, help="Generator processes.")]
+Agents = Annotated[
+    int | None, typer.Option(min=1, max=90_000, help="Agents that bid; else the scenario's.")
+]
+Processes = Annotated[
+    int | None, typer.Option(min=1, max=8, help="Generator processes; else the scenario's.")
+]
 Envelope = Annotated[int, typer.Option(min=1, max=64, help="Bids in one record.")]
 Steps = Annotated[int, typer.Option(min=1, max=40, help="Most steps of capacity.")]
 Market = Annotated[str, typer.Option(help="The market to bid in.")]
 Seed = Annotated[int, typer.Option(min=0, help="Draws the schedule and the bids.")]
 P99 = Annotated[
-    int | None, typer.Option(min=1, help="Range: p99 told beyond the close, besides a window.")
+    int | None,
+    typer.Option(
+        min=1, help="Range: p99 told beyond the close, besides a window; else the scenario's."
+    ),
 ]
-Admitted = Annotated[int | None, typer.Option(min=1, help="Range: p99 until admission.")]
-Recovery = Annotated[int | None, typer.Option(min=1, help="Range: recovered within.")]
-KneeRate = Annotated[int | None, typer.Option(min=1, help="Range: the least knee.")]
-Out = Annotated[pathlib.Path | None, typer.Option(help="Folder for the results.")]
+Admitted = Annotated[
+    int | None, typer.Option(min=1, help="Range: p99 until admission; else the scenario's.")
+]
+Recovery = Annotated[
+    int | None, typer.Option(min=1, help="Range: recovered within; else the scenario's.")
+]
+KneeRate = Annotated[
+    int | None, typer.Option(min=1, help="Range: the least knee; else the scenario's, or --rate.")
+]
+Out = Annotated[
+    pathlib.Path | None, typer.Option(help="Folder for the results; else loadtest-SCENARIO-TIME.")
+]
 KeysIn = Annotated[
     pathlib.Path | None, typer.Option(help="Folder of the agents' keys; else DIR/loadtest.")
 ]
-Kafka = Annotated[str, typer.Option(help="HOST:PORT of a running system.")]
-Dir = Annotated[pathlib.Path | None, typer.Option("--dir", help="Where the system lives.")]
+Kafka = Annotated[
+    str, typer.Option(help="HOST:PORT of a running system; else BIDPLANE_KAFKA, else DIR's.")
+]
+Dir = Annotated[
+    pathlib.Path | None,
+    typer.Option(
+        "--dir", help="Where the system lives; else BIDPLANE_DIR, or with --own a new folder."
+    ),
+]
 Own = Annotated[bool, typer.Option("--own", help="Start a system for this run, and end it.")]
-Nodes = Annotated[int | None, typer.Option(min=1, max=200, help="Of --own.")]
-Workers = Annotated[int, typer.Option(min=1, max=16, help="Of --own.")]
+Nodes = Annotated[
+    int | None, typer.Option(min=1, max=200, help="Nodes of --own; else the scenario's.")
+]
+Workers = Annotated[int, typer.Option(min=1, max=16, help="Workers of --own.")]
 WindowMs = Annotated[int, typer.Option(min=50, help="Windows of --own.")]
 Standing = Annotated[bool, typer.Option("--standing", help="--own: on standing claims.")]
 Watched = Annotated[bool, typer.Option("--prometheus", help="--own: run a Prometheus.")]

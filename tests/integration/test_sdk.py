@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+import sdk_world
 from bidplane_agents import errors, log, operator, placing, profiles, sequence, topology
 from bidplane_agents.client import Client
 from bidplane_agents.connection import Connection
 from bidplane_agents.errors import BadInput, BidLost, BidRefused, LeaseVoided, NoAnswer, Unreachable
-from bidplane_streams.embedded import kafka
 from bidplane_topics import bids, codec, ids, registry
 from bidplane_topics.leases import LeasedDevice
 from bidplane_topics.outcomes import OutcomeReported
@@ -32,13 +32,8 @@ DEVICE = LeasedDevice(
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """A real broker with all topics."""
-    broker = kafka.Kafka(tmp_path_factory.mktemp("sdk"))
-    await broker.start()
-    try:
-        async with World(Connection(broker.bootstrap)) as made:
-            yield made
-    finally:
-        await broker.stop()
+    async with sdk_world.on_kafka(tmp_path_factory.mktemp("sdk")) as made:
+        yield made
 
 
 @pytest_asyncio.fixture(loop_scope="module")

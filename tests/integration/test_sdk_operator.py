@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+import sdk_world
 from bidplane_agents import cli, kubeconfigs, operator
-from bidplane_agents.connection import Connection
 from bidplane_agents.errors import BadInput
-from bidplane_streams.embedded import kafka
 from sdk_world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -20,13 +19,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """A real broker with all topics."""
-    broker = kafka.Kafka(tmp_path_factory.mktemp("operator"))
-    await broker.start()
-    try:
-        async with World(Connection(broker.bootstrap)) as made:
-            yield made
-    finally:
-        await broker.stop()
+    async with sdk_world.on_kafka(tmp_path_factory.mktemp("operator")) as made:
+        yield made
 
 
 async def test_markets_take_the_lowest_free_partition_until_none_is_left(world: World) -> None:

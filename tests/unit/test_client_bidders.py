@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from bidplane_agents import history, strategies, testing, view
 from bidplane_agents.bidder import Bidder
+from bidplane_agents.errors import BadInput
 from bidplane_topics.outcomes import OutcomeReported
 from bidplane_topics.rejections import Rejection
 from bidplane_topics.rounds import PoolRound, RoundClosed
@@ -52,6 +55,38 @@ def test_slices_stop_at_what_the_money_covers() -> None:
     turn = testing.play(slices, [testing.hold()], available="3.50")[0]
     assert turn.place is not None
     assert turn.place.level_max == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "said"),
+    [
+        (strategies.TrainingGang, {"value_micros": "3.50"}, "value_micros '3.50': write a whole"),
+        (strategies.TrainingGang, {"value_micros": 0}, "value_micros 0: write a whole number from"),
+        (strategies.TrainingGang, {"duration_ms": 1.5}, "duration_ms 1.5: write a whole number"),
+        (strategies.TrainingGang, {"market": "Ä"}, "market 'Ä': use 1 to 32 lower-case letters"),
+        (strategies.TrainingGang, {"shape": "3"}, "shape '3': there are 1g 2g"),
+        (strategies.TrainingGang, {"fallback_shape": 4}, "shape 4: there are 1g 2g"),
+        (strategies.TrainingGang, {"selector": "x=1"}, "selector 'x=1': write a dict"),
+        (strategies.InferenceSingle, {"spread_permille": 1001}, "from 0 to 1000"),
+        (strategies.InferenceSingle, {"leases_max": 0}, "leases_max 0"),
+        (strategies.InferenceSingle, {"urgency_permille": -1}, "urgency_permille -1"),
+        (
+            strategies.MigSlices,
+            {"level_max": 65},
+            "level_max 65: write a whole number from 1 to 64",
+        ),
+        (strategies.MigSlices, {"level_min": 7}, "level_min 7: write a whole number from 1 to 6"),
+    ],
+)
+def test_a_bidder_refuses_what_it_could_never_bid_with(
+    kind: type[strategies.Reference], given: dict[str, Any], said: str
+) -> None:
+    """When it is made, by its name, the field and what to write."""
+    fields = {"market": "m", "duration_ms": 1, "value_micros": 1, **given}
+    with pytest.raises(BadInput) as caught:
+        kind(**fields)
+    assert str(caught.value).startswith(f"{kind.__name__}: ")
+    assert said in str(caught.value)
 
 
 def test_values_vary_within_their_spread() -> None:

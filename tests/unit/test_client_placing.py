@@ -130,6 +130,15 @@ def test_shown_durations_can_be_typed(duration_ms: int) -> None:
     assert durations.parse_ms("it", durations.show(duration_ms)) == duration_ms
 
 
+@pytest.mark.parametrize(
+    ("duration_ms", "said"),
+    [(0, "0s"), (-5, "0s"), (143_999, "2m 23s"), (3_661_000, "1h 1m"), (90_061_000, "1d 1h")],
+)
+def test_a_time_that_is_left_is_told_in_two_units(duration_ms: int, said: str) -> None:
+    """Nobody counts milliseconds until a lease's end."""
+    assert durations.rough(duration_ms) == said
+
+
 @given(st.text(max_size=30))
 def test_any_text_is_a_bid_or_one_error_of_ours(text: str) -> None:
     """Whatever is typed, nothing but our own errors comes out, and what passes can be sent."""

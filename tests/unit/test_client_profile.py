@@ -25,6 +25,15 @@ def test_a_profile_is_readable_by_its_owner_only(tmp_path: Path) -> None:
         profiles.load(path)
 
 
+def test_a_profile_that_is_not_there_is_answered_with_one_that_is_near(tmp_path: Path) -> None:
+    """A slip in an agent's name is told from an agent that nobody registered."""
+    profiles.save(profiles.path_of("lab/tuner", str(tmp_path)), PROFILE)
+    with pytest.raises(ProfileUnusable, match=r"did you mean 'lab/tuner'\? make one"):
+        profiles.load(profiles.path_of("lab/tunr", str(tmp_path)))
+    with pytest.raises(ProfileUnusable, match=r"directory\): make one with"):
+        profiles.load(profiles.path_of("other/agent", str(tmp_path)))
+
+
 def test_a_profile_never_shows_its_key() -> None:
     """Neither in a log nor in a traceback."""
     assert "AAAA" not in repr(PROFILE)

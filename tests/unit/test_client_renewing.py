@@ -101,6 +101,19 @@ def test_the_story_of_a_renewal_says_that_the_lease_goes_on() -> None:
     assert "Wait for `bound`" in history.story(WON.bid_id, [WON]).next_step
 
 
+def test_every_term_that_is_kept_is_told() -> None:
+    """Until when it lasts, what it cost, and how much of the limit is spent."""
+    terms = renewing.Terms(duration_ms=500, value_micros=50, spend_micros=1_000_000)
+    renewed = told("won", ends_at_ms=1_795_301_558_195, price_micros=250_000)
+    assert command.renewed_line(renewed, 500_000, terms) == (
+        "renewed until 2026-11-21 22:52:38 for 0.25; 0.50 of 1.00 credits spent"
+    )
+    lease = Lease(WON, told("bound", ends_at_ms=1_795_301_558_195))
+    assert command.stopped_line(lease, 1_795_301_558_195 - 143_000).endswith(
+        "the lease ends in 2m 23s, at 2026-11-21 22:52:38"
+    )
+
+
 def test_the_command_knows_a_lease_by_its_outcomes() -> None:
     """What was told of a lease says where it is and when its last term ends."""
     lease = command.standing("l", [WON, BOUND, RENEWED])

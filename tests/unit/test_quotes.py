@@ -46,10 +46,12 @@ def test_a_quote_names_the_value_that_won_half_most_and_all_rounds() -> None:
 
 
 def test_a_quote_counts_the_rounds_that_showed_no_price() -> None:
-    """Full rounds and rounds with too few bidders are told apart."""
+    """The prices are of the others alone; full rounds and those with few bidders are told apart."""
     rounds = [closed(p=pool(asks)) for asks in ({"2": 3}, {"1": 1}, {}, {})]
     (quote,) = quotes.quotes(rounds, wanted())
-    assert (quote.full, quote.hidden, quote.last_micros) == (1, 2, None)
+    assert (quote.rounds, quote.priced, quote.full, quote.hidden) == (4, 1, 1, 2)
+    assert quote.last_micros is None
+    assert "would have won half of 1 round with a price, " in quotes.sentence(quote)
     assert "in 1 nothing that large was free" in quotes.sentence(quote)
     assert "2 had fewer than three bidders" in quotes.sentence(quote)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -51,8 +52,11 @@ def org_register(
     async def work() -> int:
         """Do what needs Kafka."""
         async with operator.Operator(connections.from_environment(kafka, directory)) as hand:
+            before = name in (await hand.directory()).organisations
             partition = await hand.register_organisation(name)
             await wanted.give(hand, account)
+            if before:
+                output.note(again(account, wanted.changes()))
             return partition
 
     _show({"organisation": name, "partition": output.run(work())}, as_json=as_json)
@@ -80,16 +84,32 @@ def tenant_register(
     ids.check_name("tenant", name)
     wanted = _Money(credits_given, refill, decay)
 
-    async def work() -> int:
+    async def work() -> tuple[int, str]:
         """Do what needs Kafka."""
         async with operator.Operator(connections.from_environment(kafka, directory)) as hand:
-            partition = await hand.register_tenant(name, organisation=organisation)
+            known = await hand.directory()
+            before = name in known.tenants
+            partition = await hand.register_tenant(name, known, organisation)
             await wanted.give(hand, name)
-            return partition
+            if before:
+                output.note(again(name, wanted.changes()))
+            return partition, known.members.get(name, "")
 
-    shown = {"tenant": name, "partition": output.run(work()), "organisation": organisation}
-    _show(shown, as_json=as_json)
+    partition, whose = output.run(work())
+    _show({"tenant": name, "partition": partition, "organisation": whose}, as_json=as_json)
     return 0
+
+
+def again(who: str, changes: Sequence[str]) -> str:
+    """What to say of a registration that was made before."""
+    return f"{who} was registered before: {'; '.join(changes) or 'nothing changed'}"
+
+
+def money_changes(*, credits_given: bool, budget: bool) -> list[str]:
+    """What the money options of a repeated registration do."""
+    said = {"its credits are given once, then or now": credits_given,
+            "its refill and decay are set anew": budget}  # fmt: skip
+    return [text for text, holds in said.items() if holds]
 
 
 class _Money:
@@ -98,6 +118,10 @@ class _Money:
     def __init__(self, credits_given: str, refill: str, decay: str) -> None:
         self.amount_micros = money.parse_credits(credits_given) if credits_given else 0
         self.plan = budgets.parse_plan(refill, decay)
+
+    def changes(self) -> list[str]:
+        """What a repeated registration may change."""
+        return money_changes(credits_given=self.amount_micros > 0, budget=self.plan is not None)
 
     async def give(self, hand: operator.Operator, account: str) -> None:
         """Repeating the registration gives the first credits once."""

@@ -57,7 +57,8 @@ def accept(
     Prints the id under which `bidplane why` tells what became of it. Example:
     bidplane accept offer:pool-a:l0123456789abcdef01234567:lab/other:2500000:0123456789ab --wait
     """
-    if offers.terms_of(offer_id) is None:
+    terms = offers.terms_of(offer_id)
+    if terms is None:
         raise BadInput(f"{offer_id!r} is no offer's id: copy what `bidplane offer` printed")
 
     async def work() -> int:
@@ -73,7 +74,8 @@ def accept(
             output.note(f"sent {name}")
             await client.wait_for(name, {"won"}, timeout, command_id=name)
             output.note("taken; waiting for the devices")
-            showing.outcome(await client.wait_for(name, {"bound"}, timeout), as_json=as_json)
+            bound = await client.wait_for(name, {"bound"}, timeout)
+            showing.bought(bound, terms.price_micros, as_json=as_json)
             return 0
 
     return output.run(work())

@@ -1,4 +1,4 @@
-"""Commands about markets: create, remove, list, pools."""
+"""Commands about markets: create, remove, list, show, pools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from bidplane_agents import durations, errors, market_rules, offered, operator
 from bidplane_agents.commands import moving, options, output
 from bidplane_topics import ids, markets, money
 
-app = typer.Typer(no_args_is_help=True, help="Markets: create, remove, list, pools, move-node.")
+app = typer.Typer(
+    no_args_is_help=True, help="Markets: create, remove, list, show, pools, move-node."
+)
 app.command("move-node")(moving.move_node)
 
 
@@ -76,15 +78,20 @@ def create(
     Example: bidplane market create pool-a --reserve 0.01 --entitle research=14
     """
     rules = _rules(locals())
-
-    async def work() -> markets.MarketDeclared:
-        """Do what needs Kafka."""
-        async with operator.Operator(connections.from_environment(kafka, directory)) as hand:
-            return await hand.create_market(rules, if_missing=if_missing)
-
-    _show([output.run(work())], as_json=as_json)
-    output.note(_advice(name))
+    reached = connections.from_environment(kafka, directory)
+    before, found = output.run(_created(reached, rules, if_missing=if_missing))
+    output.json([found]) if as_json else output.facts(market_rules.facts(found))
+    output.note(market_rules.kept(found, rules) if before else _advice(name))
     return 0
+
+
+async def _created(
+    reached: connections.Connection, rules: dict[str, Any], *, if_missing: bool
+) -> tuple[bool, markets.MarketDeclared]:
+    """Whether the market was there before, and what it is now."""
+    async with operator.Operator(reached) as hand:
+        before = if_missing and rules["market"] in await hand.declared_markets()
+        return before, await hand.create_market(rules, if_missing=if_missing)
 
 
 def _advice(name: str) -> str:
@@ -207,24 +214,45 @@ def pools(
 def list_all(
     *, kafka: options.Kafka = "", directory: options.Directory = "", as_json: options.AsJson = False
 ) -> int:
-    """List the markets and their rules."""
-
-    async def work() -> dict[str, markets.MarketDeclared]:
-        """Do what needs Kafka."""
-        async with operator.Operator(connections.from_environment(kafka, directory)) as hand:
-            return await hand.declared_markets()
-
-    _show([market for _, market in sorted(output.run(work()).items())], as_json=as_json)
+    """List the markets; `market show NAME` has all rules of one."""
+    declared = _declared(kafka, directory)
+    _listed([market for _, market in sorted(declared.items())], as_json=as_json)
     return 0
 
 
-def _show(found: list[markets.MarketDeclared], *, as_json: bool) -> None:
+@app.command("show")
+def show(
+    *,
+    name: Annotated[str, typer.Argument()],
+    kafka: options.Kafka = "",
+    directory: options.Directory = "",
+    as_json: options.AsJson = False,
+) -> int:
+    """Show all rules of a market, each under its option of `market create`.
+
+    Example: bidplane market show pool-a
+    """
+    declared = _declared(kafka, directory)
+    if name not in declared:
+        raise errors.no_market(name, declared)
+    found = declared[name]
+    output.json(found) if as_json else output.facts(market_rules.facts(found))
+    return 0
+
+
+def _declared(kafka: str, directory: str) -> dict[str, markets.MarketDeclared]:
+    hand = operator.Operator(connections.from_environment(kafka, directory))
+    return output.run(hand.declared_markets())
+
+
+def _listed(found: list[markets.MarketDeclared], *, as_json: bool) -> None:
     if as_json:
         output.json(found)
         return
-    columns = ["market", ">partition", "rule", ">window", ">slot", ">reserve", "fingerprint"]
+    columns = ["market", ">partition", "rule", ">window", ">slot", ">reserve", "fingerprint",
+               "also set"]  # fmt: skip
     output.table(columns, ([
         market.market, str(market.partition), market.rule, durations.show(market.window_ms),
         durations.show(market.slot_ms), market_rules.reserve_range(market),
-        ",".join(market.fingerprint),
+        ",".join(market.fingerprint), ", ".join(market_rules.besides(market)),
     ] for market in found))  # fmt: skip

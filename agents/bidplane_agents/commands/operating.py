@@ -21,7 +21,7 @@ from bidplane_agents import (
     connection as connections,
 )
 from bidplane_agents.commands import budgeting, options, output
-from bidplane_topics import ids, money, registry
+from bidplane_topics import agents, ids, money, registry
 
 agent = typer.Typer(no_args_is_help=True, help="Agents: register, list, kubeconfig.")
 topics = typer.Typer(no_args_is_help=True, help="Kafka topics: apply.")
@@ -89,8 +89,10 @@ def agent_register(
     async def work() -> operator.Registered:
         """Do what needs Kafka."""
         async with operator.Operator(connection) as hand:
+            known = await hand.directory()
+            before = known.agents.get(name)
             tail = await _outcomes_from_now(
-                connection, await hand.register_tenant(name.split("/")[0])
+                connection, await hand.register_tenant(name.split("/")[0], known)
             )
             done = await hand.register_agent(
                 name, public_key=public_key, keep_key=keep, new_key=new_key, cluster=cluster
@@ -106,6 +108,11 @@ def agent_register(
                 await hand.grant(name, amount, grant_id=f"register|{name}", known=known)
             if plan is not None:
                 await hand.set_budget(name, plan, known=known)
+            if before is not None:
+                money_too = budgeting.money_changes(
+                    credits_given=amount > 0, budget=plan is not None
+                )
+                output.note(budgeting.again(name, [*changes(before, done), *money_too]))
             return done
 
     ids.split_agent(name)
@@ -121,6 +128,15 @@ def agent_register(
     if amount:
         output.note(budgets.ASKED)
     return 0
+
+
+def changes(before: agents.AgentRegistered, done: operator.Registered) -> list[str]:
+    """What a repeated registration changed of the agent itself."""
+    old = {key.key_id for key in before.keys}
+    changed = [f"key {key_id} is added" for key_id in done.key_ids if key_id not in old]
+    if done.cluster != before.cluster:
+        changed.append(f"its control plane is {'asked for' if done.cluster else 'given up'}")
+    return changed
 
 
 async def _outcomes_from_now(connection: connections.Connection, partition: int) -> log.Tail:

@@ -53,7 +53,7 @@ def renew(
     terms = renewing.Terms(
         duration_ms=durations.minutes_ms("--minutes", minutes),
         value_micros=placing.micros(value), until_ms=until_ms,
-        spend_micros=money.parse_credits(spend) if spend else 0,
+        spend_micros=_limit(spend),
     )  # fmt: skip
 
     async def work() -> int:
@@ -67,30 +67,59 @@ def renew(
             lease = standing(lease_id, told)
             if keep:
                 await _kept(client, lease, terms)
-                left_s = max(0, lease.ends_at_ms - clock.now_ms()) / 1000
-                output.line(
-                    f"another term would be beyond --hours or --spend: the lease ends in "
-                    f"{left_s:.0f} s"
-                )
+                output.line(stopped_line(lease, clock.now_ms()))
                 return 0
             bid_id = await client.renew_for(lease, terms.value_micros, terms.duration_ms)
             if not wait:
                 output.json({"bid_id": bid_id}) if as_json else output.line(bid_id)
                 return 0
-            output.note(f"sent {bid_id}; it is decided before the lease's end")
-            left_s = max(0, lease.ends_at_ms - clock.now_ms()) / 1000
-            won = await client.wait_for(bid_id, {"won"}, left_s + renewing.WORD_S)
+            left_ms = max(0, lease.ends_at_ms - clock.now_ms())
+            output.note(f"sent {bid_id}; it is decided in {durations.rough(left_ms)} at the latest")
+            won = await client.wait_for(bid_id, {"won"}, left_ms / 1000 + renewing.WORD_S)
             showing.outcome(won, as_json=as_json)
             return 0
 
     return output.run(work())
 
 
+def _limit(spend: str) -> int:
+    """Micro-credits; 0 where nothing was typed.
+
+    Raises:
+        BadInput: no amount, or 0, which would read as no limit.
+    """
+    amount = money.parse_credits(spend) if spend else 0
+    if spend and not amount:
+        raise BadInput("--spend 0: name the credits that all terms may cost, or leave it out")
+    return amount
+
+
 async def _kept(client: clients.Client, lease: leases.Lease, terms: renewing.Terms) -> None:
     lost: list[OutcomeReported] = []
-    await renewing.keep(client, lease, terms, lost.append)
+    await renewing.keep(
+        client, lease, terms, lost.append,
+        lambda renewed, spent: output.note(renewed_line(renewed, spent, terms)),
+    )  # fmt: skip
     if lost:
         raise Refusal(lost[0])
+
+
+def renewed_line(renewed: OutcomeReported, spent_micros: int, terms: renewing.Terms) -> str:
+    """What a person reads of one more term."""
+    limit = f" of {money.format_credits(terms.spend_micros)}" if terms.spend_micros else ""
+    return (
+        f"renewed until {showing.moment(renewed.ends_at_ms)} for "
+        f"{money.format_credits(renewed.price_micros)}; "
+        f"{money.format_credits(spent_micros)}{limit} credits spent"
+    )
+
+
+def stopped_line(lease: leases.Lease, now_ms: int) -> str:
+    """What a person reads when no term is bid for any more."""
+    return (
+        "another term would be beyond --hours or --spend: the lease ends in "
+        f"{durations.rough(lease.ends_at_ms - now_ms)}, at {showing.moment(lease.ends_at_ms)}"
+    )
 
 
 def standing(lease_id: str, told: list[OutcomeReported]) -> leases.Lease:

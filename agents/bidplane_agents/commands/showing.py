@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 
-from bidplane_agents import history, view
+import msgspec
+
+from bidplane_agents import durations, history, view
 from bidplane_agents.commands import output
 from bidplane_topics.leases import LeasedDevice
 from bidplane_topics.money import format_credits
@@ -33,28 +35,54 @@ def devices(found: tuple[LeasedDevice, ...]) -> str:
 
 
 def evidence(outcome: OutcomeReported) -> str:
-    """The figures behind an outcome, amounts in credits."""
-    shown = {
-        name.removesuffix("_micros"): format_credits(value)
-        if name.endswith("_micros") and isinstance(value, int)
-        else str(value)
-        for name, value in outcome.evidence.items()
-    }
-    return ", ".join(f"{name} {value}" for name, value in shown.items())
+    """The figures behind an outcome: amounts in credits, times as a person reads them."""
+    return ", ".join(_figure(name, value) for name, value in outcome.evidence.items())
+
+
+def _figure(name: str, value: int | str) -> str:
+    """``price_micros_per_unit_slot`` is a price; ``pending_until_ms`` is a moment."""
+    if isinstance(value, int) and "_micros" in name:
+        return f"{name.replace('_micros', '')} {format_credits(value)}"
+    if isinstance(value, int) and name.endswith("_ms"):
+        until = name.endswith(("_at_ms", "_until_ms"))
+        return f"{name.removesuffix('_ms')} {moment(value) if until else durations.show(value)}"
+    return f"{name} {value}"
+
+
+def bought(found: OutcomeReported, paid_micros: int, *, as_json: bool) -> None:
+    """The outcome ``bound`` of a lease that was bought for ``paid_micros``.
+
+    Its own price is what the market would refund of it: a part of what the first holder paid.
+    """
+    if as_json:
+        output.json({**msgspec.to_builtins(found), "paid_micros": paid_micros})
+        return
+    unused = f"{format_credits(found.price_micros)} at most: the market's price of what was left"
+    _facts(
+        msgspec.structs.replace(found, price_micros=0),
+        ("paid", f"{format_credits(paid_micros)} to the seller"), ("refundable", unused),
+    )  # fmt: skip
 
 
 def outcome(found: OutcomeReported, *, as_json: bool) -> None:
     """One outcome, in full."""
-    if as_json:
-        output.json(found)
-        return
+    output.json(found) if as_json else _facts(found)
+
+
+def _sale(found: OutcomeReported) -> str:
+    """What an offer's lease is sold for."""
+    return credits_of(found.amount_micros) if found.offer_id else ""
+
+
+def _facts(found: OutcomeReported, *more: tuple[str, str]) -> None:
     output.facts([
         ("outcome", found.kind), ("why", found.sentence), ("bid", found.bid_id),
         ("lease", found.lease_id), ("market", found.market), ("pool", found.market_pool),
-        ("offer", found.offer_id), ("epoch", str(found.epoch or "")),
+        ("offer", found.offer_id), ("sale price", _sale(found)), ("epoch", str(found.epoch or "")),
         ("devices", devices(found.devices)),
         ("price", credits_of(found.price_micros)), ("refund", credits_of(found.refund_micros)),
         ("ends at", moment(found.ends_at_ms)), ("figures", evidence(found)),
+        *more,
     ])  # fmt: skip
 
 
@@ -66,8 +94,10 @@ def streamed(found: OutcomeReported, *, as_json: bool) -> None:
     parts = [
         moment(found.at_ms), found.kind, _about(found), found.sentence,
         f"price {format_credits(found.price_micros)}" if found.price_micros else "",
+        f"sale price {_sale(found)}" if _sale(found) else "",
         f"refund {format_credits(found.refund_micros)}" if found.refund_micros else "",
         devices(found.devices), evidence(found),
+        f"ends at {moment(found.ends_at_ms)}" if found.ends_at_ms else "",
     ]  # fmt: skip
     output.line("  ".join(part for part in parts if part))
 

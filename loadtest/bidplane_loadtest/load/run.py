@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from bidplane_agents import connection, operator
-from bidplane_agents.errors import BadInput
+from bidplane_agents.errors import BadInput, meant
 from bidplane_loadtest import demo
 from bidplane_loadtest.load import (
     beats,
@@ -147,8 +147,8 @@ async def _window_ms(reached: connection.Connection, market: str) -> int:
         declared = await hand.declared_markets()
     if market not in declared:
         raise BadInput(
-            f"no market {market!r}: choose one of {', '.join(sorted(declared)) or 'none'} "
-            "with --market, see `bidplane market list`"
+            f"no market {market!r}: {meant(market, declared)}choose one of "
+            f"{', '.join(sorted(declared)) or 'none'} with --market, see `bidplane market list`"
         )
     return declared[market].window_ms
 

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from bidplane_agents.errors import BadInput
+from bidplane_agents.errors import BadInput, meant
 from bidplane_loadtest.load.schedule import Phase
 
 WARM: Final = "warm"
@@ -165,5 +165,8 @@ def named(name: str) -> Scenario:
         BadInput: there is none of that name.
     """
     if name not in SCENARIOS:
-        raise BadInput(f"no scenario {name!r}: choose one of {', '.join(SCENARIOS)}, or compare")
+        near = meant(name, [*SCENARIOS, "compare"])
+        raise BadInput(
+            f"no scenario {name!r}: {near}choose one of {', '.join(SCENARIOS)}, or compare"
+        )
     return SCENARIOS[name]

@@ -10,10 +10,10 @@ from typing import assert_never
 import msgspec
 
 from bidplane_streams.market import admission, ledger, offering
-from bidplane_streams.market.account_rows import HeldOrder
+from bidplane_streams.market.account_rows import HeldLease, HeldOrder
 from bidplane_streams.market.account_turn import AccountTurn
 from bidplane_streams.market.effects import Emit, SignedCommands
-from bidplane_topics import bids, ids, orders, registry
+from bidplane_topics import bids, ids, markets, orders, registry
 from bidplane_topics.rejections import Rejection
 
 
@@ -113,16 +113,11 @@ def _cancel(
     late: bool,
 ) -> None:  # fmt: skip
     order = turn.state.orders.get(cancel.bid_id)
-    if late:
-        _declined(turn, envelope, command_id, Rejection.EXPIRED, bid_id=cancel.bid_id)
+    market = _asked_of(turn, envelope, order, Rejection.UNKNOWN_BID, late=late)
+    if isinstance(market, Rejection):
+        _declined(turn, envelope, command_id, market, bid_id=cancel.bid_id)
         return
-    if order is None or (order.tenant, order.agent) != (envelope.tenant, envelope.agent):
-        _declined(turn, envelope, command_id, Rejection.UNKNOWN_BID, bid_id=cancel.bid_id)
-        return
-    market = turn.state.markets.get(order.market)
-    if market is None:  # removed: its settlement is on the way
-        _declined(turn, envelope, command_id, Rejection.MARKET_REMOVED, bid_id=cancel.bid_id)
-        return
+    assert order is not None
     request = orders.CancelRequested(
         bid_id=cancel.bid_id, tenant=envelope.tenant, agent=envelope.agent,
         market=order.market, source=turn.state.partition, seq=turn.next_seq(market.partition),
@@ -135,22 +130,30 @@ def _release(
     late: bool,
 ) -> None:  # fmt: skip
     lease = turn.state.leases.get(release.lease_id)
-    if late:
-        _declined(turn, envelope, command_id, Rejection.EXPIRED, lease_id=release.lease_id)
+    market = _asked_of(turn, envelope, lease, Rejection.UNKNOWN_LEASE, late=late)
+    if isinstance(market, Rejection):
+        _declined(turn, envelope, command_id, market, lease_id=release.lease_id)
         return
-    if lease is None or (lease.tenant, lease.agent) != (envelope.tenant, envelope.agent):
-        _declined(turn, envelope, command_id, Rejection.UNKNOWN_LEASE, lease_id=release.lease_id)
-        return
-    market = turn.state.markets.get(lease.market)
-    if market is None:
-        _declined(turn, envelope, command_id, Rejection.MARKET_REMOVED, lease_id=release.lease_id)
-        return
+    assert lease is not None
     request = orders.ReleaseRequested(
         lease_id=release.lease_id, bid_id=lease.bid_id, tenant=envelope.tenant,
         agent=envelope.agent, market=lease.market, source=turn.state.partition,
         seq=turn.next_seq(market.partition),
     )  # fmt: skip
     turn.out.append(Emit(registry.ORDERS, market.partition, release.lease_id, request))
+
+
+def _asked_of(
+    turn: AccountTurn, envelope: bids.Envelope, held: HeldOrder | HeldLease | None,
+    unknown: Rejection, *, late: bool,
+) -> markets.MarketDeclared | Rejection:  # fmt: skip
+    """The market that is asked to end an order or a lease, or why nobody is."""
+    if late:
+        return Rejection.EXPIRED
+    if held is None or (held.tenant, held.agent) != (envelope.tenant, envelope.agent):
+        return unknown
+    # Where the market was removed, its settlement is on the way.
+    return turn.state.markets.get(held.market) or Rejection.MARKET_REMOVED
 
 
 def _declined(
