@@ -31,7 +31,8 @@ def _from_committed(topic: str, applied: int | None, committed: int | None, firs
     return first if committed is None else committed
 
 
-def _never(*_: object) -> bool:
+def _never(applied: object, group: object) -> bool:
+    del applied, group
     return False
 
 

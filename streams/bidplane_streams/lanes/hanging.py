@@ -11,7 +11,7 @@ Decides what a transaction that hangs somewhere was, and ends it. A living lane 
 was committed, so it is committed again. After the fence of an earlier owner it is ended as the rest
 of it was: committed if the changelog or the group's offsets show it, aborted if neither does (then
 its inputs are read again). Refuses to guess more: where the markers of outputs alone are lost, and
-the lane dies in the same second, they are taken for those of an aborted one.
+the lane dies within two seconds, they are taken for those of an aborted one.
 """
 
 from __future__ import annotations

@@ -1,16 +1,26 @@
 """When a lane looks for a transaction that hangs, and what it does about one (see ``hanging``).
 
-Decides the two moments: after each commit, and on opening a partition after its fence.
+Decides the three moments. Before the next transaction the one before must have ended on the
+changelog, so at most one can hang there. Where else it wrote is looked at a second later, out of
+its way: another commit to the same place would end it in the same manner. On opening a partition,
+after its fence, every place is looked at that it may have written to.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from bidplane_streams.errors import MarkersLost
-from bidplane_streams.lanes import changelog, hanging
+from bidplane_streams.lanes import changelog, death, hanging
 from bidplane_streams.lanes.conf import LaneConf
 from bidplane_streams.lanes.slot import Slot
+
+_LOOK_S = 1.0
+_LEAVE_S = 3.0
 
 
 class Healer:
@@ -34,18 +44,57 @@ class Healer:
         """Disconnect."""
         await self._ends.stop()
 
-    async def ended(
+    def committed(
         self, slot: Slot, wrote: dict[TopicPartition, int], positions: dict[str, int]
     ) -> None:
-        """Return once a committed transaction has ended wherever it wrote; see to it if need be.
+        """Look at what was committed just now; ``slot.ended`` says when the next may begin."""
+        name = f"{self._conf.group}-{slot.partition}"
+        ended = self._rows_ended(slot, wrote.pop(slot.rows_at), positions)
+        slot.ended = death.watched(ended, f"{name}-ended")
+        slot.wrote |= wrote
+        if slot.look is None or slot.look.done():
+            slot.look = death.watched(self._look(slot), f"{name}-look")
 
-        Raises:
-            MarkersLost: it does not end.
-        """
-        hung = await self._ends.unpassed(wrote)
-        if hung:
+    async def leave(self, slot: Slot) -> None:
+        """See once more to what hangs: the next owner could not tell what it was."""
+        if slot.ended is None or slot.look is None:
+            return
+        slot.look.cancel()
+        # Without a broker nothing can be seen to, and a stop must not wait for one.
+        with contextlib.suppress(TimeoutError, KafkaError):
+            async with asyncio.timeout(_LEAVE_S):
+                await asyncio.wait([slot.ended])
+                await self._end_outputs(slot, await self._outputs_hang(slot))
+        slot.ended.cancel()
+        await asyncio.wait([slot.ended, slot.look])
+
+    async def _look(self, slot: Slot) -> None:
+        await asyncio.sleep(_LOOK_S)
+        if hung := await self._outputs_hang(slot):
+            async with slot.lock:
+                if not slot.revoked and slot.ended is not None:
+                    await slot.ended
+                    await self._end_outputs(slot, hung)
+
+    async def _rows_ended(self, slot: Slot, offset: int, positions: dict[str, int]) -> None:
+        rows = {slot.rows_at: offset}
+        if hung := await self._ends.unpassed(rows):
             await self._end(slot, hung, positions, commit=True)
-            self._sure(slot, await self._ends.unpassed({tp: wrote[tp] for tp in hung}))
+            self._sure(slot, await self._ends.unpassed(rows))
+
+    async def _outputs_hang(self, slot: Slot) -> dict[TopicPartition, int]:
+        wrote = dict(slot.wrote)
+        hung = await self._ends.unpassed(wrote)
+        for tp, offset in wrote.items():
+            if tp not in hung and slot.wrote.get(tp) == offset:
+                del slot.wrote[tp]
+        return {tp: wrote[tp] for tp in hung}
+
+    async def _end_outputs(self, slot: Slot, hung: dict[TopicPartition, int]) -> None:
+        """The caller sees to it that no transaction of this slot runs."""
+        if hung:
+            await self._end(slot, set(hung), slot.applied, commit=True)
+            self._sure(slot, await self._ends.unpassed(hung))
 
     async def opened(
         self, slot: Slot, applied: dict[str, int] | None, consumer: AIOKafkaConsumer

@@ -53,7 +53,6 @@ log = logging.getLogger(__name__)
 _NOBODY = TopicPartition("__nobody__", 0)
 # Longer than a coordinator takes to end a transaction, unless it is overloaded.
 _RESTED_S = 0.1
-_ENDED_S = 2.0
 
 
 class Lane(Service):
@@ -191,10 +190,8 @@ class Lane(Service):
         async with slot.lock:  # the running transaction ends first
             slot.task.cancel()
         await asyncio.wait([slot.task])
-        if slot.ended is not None:  # what hangs is committed by us, or never
-            await asyncio.wait([slot.ended], timeout=_ENDED_S)
-            slot.ended.cancel()
-            await asyncio.wait([slot.ended])
+        if self._healer is not None:
+            await self._healer.leave(slot)
         if slot.producer is not None:
             await slot.producer.stop()
 
@@ -339,8 +336,7 @@ class Lane(Service):
         )
         slot.advance(batch)
         slot.committed_ms, slot.committed_s = clock.now_ms(), clock.elapsed_s()
-        ended = self._healer.ended(slot, wrote, batch.positions)
-        slot.ended = death.watched(ended, f"{conf.group}-{slot.partition}-ended")
+        self._healer.committed(slot, wrote, batch.positions)
         if effects.notes is not None:
             moments = measuring.Moments(slot.due_ms, slot.committed_ms)
             self.measures.committed(slot.partition, effects.notes, moments)

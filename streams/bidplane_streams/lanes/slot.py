@@ -41,6 +41,9 @@ class Slot:
         # Says when the last transaction has ended on the changelog: the next one waits for it.
         self.ended: asyncio.Future[None] | None = None
         self.committed_s = 0.0
+        # The last offsets of committed outputs that nobody has looked at yet, and who will.
+        self.wrote: dict[TopicPartition, int] = {}
+        self.look: asyncio.Future[None] | None = None
         # Next offset after everything that was received, and after everything that was applied.
         self.received: dict[str, int] = {}
         self.applied: dict[str, int] = {}
