@@ -89,6 +89,15 @@ class Live:
             consumer.close()
         return found
 
+    def last_errors(self, each: int = 4) -> str:
+        """The last lines of each process's log that tell of an error."""
+        said = []
+        for log in sorted((self.directory / "logs").glob("*.log")):
+            lines = log.read_text(errors="replace").splitlines()
+            errors = [line for line in lines if "CRITICAL" in line or "ERROR" in line]
+            said += [f"{log.name}: {line[:300]}" for line in errors[-each:]]
+        return "\n".join(said)
+
     def pid(self, name: str) -> int:
         """The process id of one of the system's processes."""
         return int(self.state()["processes"][name]["pid"])
