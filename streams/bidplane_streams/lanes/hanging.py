@@ -10,8 +10,8 @@ missing; after a pause some may be.
 Decides what a transaction that hangs somewhere was, and ends it. A living lane knows that its own
 was committed, so it is committed again. After the fence of an earlier owner it is ended as the rest
 of it was: committed if the changelog or the group's offsets show it, aborted if neither does (then
-its inputs are read again). Refuses to guess more: where the markers of outputs alone are lost, and
-the lane dies within two seconds, they are taken for those of an aborted one.
+its inputs are read again). Refuses to guess more: the README says what
+that leaves open.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ async def end(
     """
     word = "committing" if commit else "aborting"
     named = ", ".join(sorted(f"{tp.topic}-{tp.partition}" for tp in places)) or "its offsets"
-    log.warning("%s-%d: a transaction hangs in %s: %s it", conf.group, partition, named, word)
+    log.warning("%s-%d: %s what it may have open in %s", conf.group, partition, word, named)
     at = {
         TopicPartition(topic, partition): OffsetAndMetadata(offsets.get(topic, 0), "")
         for topic in conf.inputs

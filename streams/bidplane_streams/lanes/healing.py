@@ -57,6 +57,9 @@ class Healer:
 
     async def leave(self, slot: Slot) -> None:
         """See once more to what hangs: the next owner could not tell what it was."""
+        # Cut short, an ending would itself be aborted by the next owner's fence.
+        if slot.ending is not None:
+            await asyncio.wait([slot.ending])
         if slot.ended is None or slot.look is None:
             return
         slot.look.cancel()
@@ -64,37 +67,46 @@ class Healer:
         with contextlib.suppress(TimeoutError, KafkaError):
             async with asyncio.timeout(_LEAVE_S):
                 await asyncio.wait([slot.ended])
-                await self._end_outputs(slot, await self._outputs_hang(slot))
+                await self._end_outputs(slot, await self._open_outputs(slot))
         slot.ended.cancel()
         await asyncio.wait([slot.ended, slot.look])
+        if slot.ending is not None:
+            await asyncio.wait([slot.ending])
 
     async def _look(self, slot: Slot) -> None:
-        await asyncio.sleep(_LOOK_S)
-        if hung := await self._outputs_hang(slot):
-            async with slot.lock:
-                if not slot.revoked and slot.ended is not None:
+        while slot.wrote:
+            await asyncio.sleep(_LOOK_S)
+            if hung := await self._open_outputs(slot):
+                async with slot.lock:
+                    if slot.revoked or slot.ended is None:
+                        return
                     await slot.ended
                     await self._end_outputs(slot, hung)
 
     async def _rows_ended(self, slot: Slot, offset: int, positions: dict[str, int]) -> None:
         rows = {slot.rows_at: offset}
-        if hung := await self._ends.unpassed(rows):
-            await self._end(slot, hung, positions, commit=True)
+        if await self._ends.unpassed(rows):
+            # With all that it wrote: ended in two steps, a death between them would part it.
+            await self._end(slot, {slot.rows_at, *slot.wrote}, positions, commit=True)
             self._sure(slot, await self._ends.unpassed(rows))
 
-    async def _outputs_hang(self, slot: Slot) -> dict[TopicPartition, int]:
+    async def _open_outputs(self, slot: Slot) -> set[TopicPartition]:
+        """Outputs below which something is open, of ours or of others who write there too."""
         wrote = dict(slot.wrote)
         hung = await self._ends.unpassed(wrote)
         for tp, offset in wrote.items():
             if tp not in hung and slot.wrote.get(tp) == offset:
                 del slot.wrote[tp]
-        return {tp: wrote[tp] for tp in hung}
+        return hung
 
-    async def _end_outputs(self, slot: Slot, hung: dict[TopicPartition, int]) -> None:
-        """The caller sees to it that no transaction of this slot runs."""
+    async def _end_outputs(self, slot: Slot, hung: set[TopicPartition]) -> None:
+        """The caller sees to it that no transaction of this slot runs.
+
+        They stay to be looked at: what is open there may be another's, and then this changes
+        nothing.
+        """
         if hung:
-            await self._end(slot, set(hung), slot.applied, commit=True)
-            self._sure(slot, await self._ends.unpassed(hung))
+            await self._end(slot, hung, slot.applied, commit=True)
 
     async def opened(
         self, slot: Slot, applied: dict[str, int] | None, consumer: AIOKafkaConsumer
@@ -121,7 +133,10 @@ class Healer:
         self, slot: Slot, hung: set[TopicPartition], positions: dict[str, int], *, commit: bool
     ) -> None:
         conf = self._conf
-        await hanging.end(conf, slot.producer, slot.partition, hung, positions, commit=commit)
+        slot.ending = asyncio.ensure_future(
+            hanging.end(conf, slot.producer, slot.partition, hung, positions, commit=commit)
+        )
+        await asyncio.shield(slot.ending)
 
     def _sure(self, slot: Slot, left: set[TopicPartition]) -> None:
         if left:

@@ -44,6 +44,8 @@ class Slot:
         # The last offsets of committed outputs that nobody has looked at yet, and who will.
         self.wrote: dict[TopicPartition, int] = {}
         self.look: asyncio.Future[None] | None = None
+        # Ends what hangs; never cut short.
+        self.ending: asyncio.Future[None] | None = None
         # Next offset after everything that was received, and after everything that was applied.
         self.received: dict[str, int] = {}
         self.applied: dict[str, int] = {}
