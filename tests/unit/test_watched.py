@@ -10,6 +10,8 @@ import pytest
 from bidplane_streams import watched
 from bidplane_streams.embedded import errors, prometheus
 
+CHART_RULES = ["alerts.yaml", "audit.yaml", "recording.yaml", "slo.yaml"]
+
 
 def test_targets_carry_their_component(tmp_path: pathlib.Path) -> None:
     """Each process is a target with its component as the job and its name as the instance."""
@@ -29,7 +31,7 @@ def test_rules_are_the_charts_or_those_named(
 ) -> None:
     """Without a setting the chart's rules are loaded, and a folder without any is refused."""
     monkeypatch.delenv("BIDPLANE_RULES", raising=False)
-    assert [one.name for one in watched.rules()] == ["alerts.yaml", "recording.yaml", "slo.yaml"]
+    assert [one.name for one in watched.rules()] == CHART_RULES
     monkeypatch.setenv("BIDPLANE_RULES", str(tmp_path))
     with pytest.raises(errors.PrerequisiteMissing, match="name rule files"):
         watched.rules()
