@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer.transaction_manager import TransactionManager
 
 import lane_toy
+from bidplane_streams.lanes import hanging
 
 SHARE = 0.02
 YOUNG_S = 8.0
@@ -29,6 +30,8 @@ _chance = random.Random(os.getpid())
 # Of each transaction manager: which kind of partition the running transaction loses.
 _victims: dict[int, str] = {}
 _began_s = time.monotonic()
+# An ending that is under way: it loses nothing, or the next loss could hide what this one shows.
+_endings = [0]
 
 
 def _age_s() -> float:
@@ -43,11 +46,12 @@ def main() -> None:
     """Put the fault in, and run."""
     enough = pathlib.Path(os.environ["STRIKES"])
     begin, add = TransactionManager.begin_transaction, TransactionManager.maybe_add_partition_to_txn
+    end = hanging.end
     group, commit = TransactionManager.consumer_group_to_add, AIOKafkaProducer.commit_transaction
 
     def begin_losing(self: Any) -> None:
         begin(self)
-        lost = _chance.random() < SHARE and not enough.exists()
+        lost = _chance.random() < SHARE and not enough.exists() and not _endings[0]
         kinds = ["changelog", "offsets"] + ["outputs"] * (_age_s() < YOUNG_S)
         _victims[id(self)] = _chance.choice(kinds) if lost else ""
 
@@ -72,6 +76,14 @@ def main() -> None:
         if victim and _age_s() > GROWN_S and _chance.random() < 0.5:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    async def end_soundly(*words: Any, **named: Any) -> None:
+        _endings[0] += 1
+        try:
+            await end(*words, **named)
+        finally:
+            _endings[0] -= 1
+
+    hanging.end = end_soundly
     TransactionManager.begin_transaction = begin_losing
     TransactionManager.maybe_add_partition_to_txn = add_or_lose
     TransactionManager.consumer_group_to_add = group_or_lose
