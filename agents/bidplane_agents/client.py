@@ -27,6 +27,7 @@ from bidplane_agents import (
     errors,
     inbox,
     log,
+    market_rules,
     placing,
     profiles,
     renewing,
@@ -41,7 +42,6 @@ from bidplane_agents import (
 )
 from bidplane_agents.errors import BadInput, NoAnswer
 from bidplane_topics import bids, codec, ids, money, registry
-from bidplane_topics.markets import MarketDeclared
 from bidplane_topics.outcomes import OutcomeReported
 from bidplane_topics.rounds import RoundClosed
 from bidplane_topics.telemetry import DeviceSampled
@@ -269,10 +269,7 @@ class Client:
         Raises:
             BadInput: there is no such market.
         """
-        known: dict[str, int] = {}
-        async for _, event in log.events(self.connection, registry.MARKETS):
-            if isinstance(event, MarketDeclared):
-                known[event.market] = event.partition
+        known = await market_rules.ever_declared(self.connection)
         if market not in known:
             raise errors.no_market(market, known)
         tail = log.Tail(self.connection, registry.ROUNDS.name, known[market])

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from bidplane_agents import connection as connections
-from bidplane_agents import errors, log
+from bidplane_agents import errors, operator
 from bidplane_agents.errors import BadInput, NoAnswer
-from bidplane_topics import agents, ids, registry
+from bidplane_topics import ids
 
 POLL_S: Final = 0.2
 SAY_EVERY_S: Final = 10.0
@@ -42,10 +42,7 @@ async def is_due(connection: connections.Connection, agent_id: str) -> None:
         Unreachable: Kafka does not answer.
     """
     ids.split_agent(agent_id)
-    known: dict[str, agents.AgentRegistered] = {}
-    async for _, event in log.events(connection, registry.AGENTS):
-        if isinstance(event, agents.AgentRegistered):
-            known[ids.agent_id(event.tenant, event.agent)] = event
+    known = (await operator.Operator(connection).directory()).agents
     if agent_id not in known:
         near = errors.meant(agent_id, known)
         raise BadInput(f"{agent_id} is not registered: {near}see `bidplane agent list`")

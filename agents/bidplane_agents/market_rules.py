@@ -6,6 +6,7 @@ Decides nothing about limits: they are the contract's, read from MarketDeclared 
 from __future__ import annotations
 
 import typing
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -179,7 +180,35 @@ async def homes(connection: Connection) -> dict[str, int]:
     found: dict[str, int] = {}
     async for record, event in log.events(connection, registry.ROUNDS, last=_LAST):
         found[event.market] = record.partition
-    async for _, event in log.events(connection, registry.MARKETS):
-        if isinstance(event, markets.MarketDeclared):
-            found[event.market] = event.partition
-    return found
+    return found | await ever_declared(connection)
+
+
+def home(market: str, homes: Mapping[str, int], count: int) -> int:
+    """The partition of a market that is declared: the one it had, or the first free of ``count``.
+
+    Raises:
+        BadInput: every partition has or had a market.
+    """
+    if market in homes:
+        return homes[market]
+    free = set(range(count)) - set(homes.values())
+    if not free:
+        raise BadInput(
+            f"all {count} market partitions are taken, and removed markets keep theirs: create "
+            f"one of {', '.join(sorted(homes))} again, or use another Kafka, whose topics are "
+            "made with `bidplane topics apply --market-partitions N`"
+        )
+    return min(free)
+
+
+async def ever_declared(connection: Connection) -> dict[str, int]:
+    """The partition of every market whose declaration is in the log, removed or not.
+
+    Raises:
+        Unreachable: Kafka does not answer.
+    """
+    return {
+        event.market: event.partition
+        async for _, event in log.events(connection, registry.MARKETS)
+        if isinstance(event, markets.MarketDeclared)
+    }

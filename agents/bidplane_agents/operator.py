@@ -13,7 +13,7 @@ import contextlib
 import secrets
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import msgspec
@@ -124,10 +124,12 @@ class Operator:
                 known.agents[ids.agent_id(event.tenant, event.agent)] = event
         return known
 
-    async def register_organisation(self, organisation: str) -> int:
+    async def register_organisation(
+        self, organisation: str, directory: Directory | None = None
+    ) -> int:
         """The organisation's partition; the least used one for a new organisation."""
         ids.check_name("organisation", organisation)
-        known = (await self.directory()).organisations
+        known = (directory or await self.directory()).organisations
         if organisation in known:
             return known[organisation]
         count = await topology.partition_count(self.connection, registry.AGENTS)
@@ -289,34 +291,27 @@ class Operator:
         return known
 
     async def create_market(
-        self, rules: dict[str, Any], *, if_missing: bool = False
-    ) -> markets.MarketDeclared:
+        self, rules: dict[str, Any], *, if_missing: bool = False,
+        known: Mapping[str, markets.MarketDeclared] | None = None,
+    ) -> markets.MarketDeclared:  # fmt: skip
         """Declare a market; ``rules`` are MarketDeclared's fields without the partition.
 
-        With ``if_missing`` a market that is declared is left as it is.
+        With ``if_missing`` a market that is declared is left as it is. ``known`` are the declared
+        ones, where the caller has read them.
 
         Raises:
             BadInput: it exists, a rule cannot be used, or every partition has or had a market.
         """
         name = ids.check_name("market", str(rules.get("market", "")))
-        if declared := (await self.declared_markets()).get(name):
+        if known is None:
+            known = await self.declared_markets()
+        if declared := known.get(name):
             if if_missing:
                 return declared
             raise BadInput(f"market {name} exists already: see `bidplane market list`")
         count = await topology.partition_count(self.connection, registry.ORDERS)
-        homes = await market_rules.homes(self.connection)
-        free = sorted(set(range(count)) - set(homes.values()))
-        if name not in homes and not free:
-            raise BadInput(
-                f"all {count} market partitions are taken, and removed markets keep theirs: create "
-                f"one of {', '.join(sorted(homes))} again, or use another Kafka, whose topics are "
-                "made with `bidplane topics apply --market-partitions N`"
-            )
-        raw = {
-            "type": "market_declared",
-            "partition": homes.get(name, min(free, default=0)),
-            **rules,
-        }
+        partition = market_rules.home(name, await market_rules.homes(self.connection), count)
+        raw = {"type": "market_declared", "partition": partition, **rules}
         try:
             event: markets.MarketDeclared = msgspec.convert(raw, markets.MarketDeclared)
         except msgspec.ValidationError as error:

@@ -22,9 +22,9 @@ from lane_world import Source, Workers, await_applied, create_topics
 
 SEED = int(os.environ.get("BIDPLANE_CHAOS_SEED", "7"))
 RATE = 300
-# Longer than the session, so that others take over before the frozen one wakes up.
+# Longer than a session: others take over before a frozen worker wakes up, and a broker that wakes
+# up is fenced by itself, so that all partitions lose their leader.
 FREEZE_S = 8.0
-PAUSE_S = 8.0
 STRIKES = 5
 
 
@@ -93,10 +93,7 @@ def _terminate(workers: Workers, broker: Broker, slot: int) -> None:
 
 
 def _freeze(workers: Workers, broker: Broker, slot: int) -> None:
-    process = workers.running[slot]
-    process.send_signal(signal.SIGSTOP)
-    time.sleep(FREEZE_S)
-    process.send_signal(signal.SIGCONT)
+    _stand_still(workers.running[slot].pid)
 
 
 def _twin(workers: Workers, broker: Broker, slot: int) -> None:
@@ -117,11 +114,14 @@ def _crash_broker(workers: Workers, broker: Broker, slot: int) -> None:
 
 
 def _pause_broker(workers: Workers, broker: Broker, slot: int) -> None:
-    # Longer than its own session: on waking up it is fenced, and all partitions lose their leader.
     pid = broker.kafka.pid
     assert pid is not None
+    _stand_still(pid)
+
+
+def _stand_still(pid: int) -> None:
     os.kill(pid, signal.SIGSTOP)
-    time.sleep(PAUSE_S)
+    time.sleep(FREEZE_S)
     os.kill(pid, signal.SIGCONT)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import lane_oracle
-import patience
 from bidplane_streams.embedded.kafka import Kafka
 from lane_broker import Broker
 from lane_world import Source, Workers, await_applied, create_topics
+from live_system import until
 
 KINDS = ("changelog", "offsets", "outputs")
 LOSSES = 2
@@ -35,9 +34,9 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
         yield running
 
 
-def _losses(workers: Workers) -> Counter[str]:
-    found = Counter(re.findall(r"LOST (\w+)", workers.log_text()))
-    return Counter({kind: times for kind, times in found.items() if times >= LOSSES})
+def _lost_enough(workers: Workers) -> bool:
+    lost = Counter(re.findall(r"LOST (\w+)", workers.log_text()))
+    return len(workers.exits) >= LOSSES and all(lost[kind] >= LOSSES for kind in KINDS)
 
 
 def test_lost_markers_lose_nothing(broker: Broker, tmp_path: Path) -> None:
@@ -52,10 +51,7 @@ def test_lost_markers_lose_nothing(broker: Broker, tmp_path: Path) -> None:
     source = Source(broker.bootstrap, "markers", 100, 1)
     source.start()
     try:
-        until_s = patience.deadline(90)
-        while len(workers.exits) < LOSSES or len(_losses(workers)) < len(KINDS):
-            assert time.monotonic() < until_s, f"too few losses: {_losses(workers)}"
-            time.sleep(0.5)
+        until("every kind was lost often enough", lambda: _lost_enough(workers), 90)
         enough.touch()
         sent = source.stop()
         await_applied(broker.bootstrap, "markers", 60)

@@ -18,20 +18,17 @@ OLD, NEW = {"bids": 5, "grants": 2}, {"bids": 9, "grants": 2}
         (OLD, OLD, OLD, False),
         (OLD, NEW, {"bids": None, "grants": None}, False),
         (OLD, {**NEW, "rules": 3}, NEW, True),
-        (NEW, None, OLD, True),
-        (NEW, None, NEW, False),
-        (OLD, None, NEW, False),
-        (None, None, {"bids": None, "grants": None}, False),
+        (NEW, None, OLD, False),
     ],
 )
-def test_what_hangs_is_committed_only_where_a_part_of_it_was(
+def test_rows_that_hang_are_committed_only_where_their_offsets_were(
     applied: dict[str, int] | None,
     pending: dict[str, int] | None,
     group: dict[str, int | None],
     committed: bool,
 ) -> None:
-    """Committed rows before the group's offsets, or offsets that only what hangs could have set."""
-    assert hanging.was_committed(applied, pending, group) == committed
+    """Offsets that only the hanging rows could have set; half-written rows are never committed."""
+    assert hanging.has_reached(applied, pending, group) == committed
 
 
 @pytest.mark.parametrize(
@@ -43,6 +40,7 @@ def test_what_hangs_is_committed_only_where_a_part_of_it_was(
         (NEW, {"bids": 5, "grants": 3}, False),
         (NEW, {"bids": None, "grants": None}, False),
         (None, OLD, False),
+        (None, {"bids": None, "grants": None}, False),
     ],
 )
 def test_a_group_is_behind_where_it_is_nowhere_ahead(

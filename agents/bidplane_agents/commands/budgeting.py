@@ -52,8 +52,9 @@ def org_register(
     async def work() -> int:
         """Do what needs Kafka."""
         async with operator.Operator(connections.from_environment(kafka, directory)) as hand:
-            before = name in (await hand.directory()).organisations
-            partition = await hand.register_organisation(name)
+            known = await hand.directory()
+            before = name in known.organisations
+            partition = await hand.register_organisation(name, known)
             await wanted.give(hand, account)
             if before:
                 output.note(again(account, wanted.changes()))

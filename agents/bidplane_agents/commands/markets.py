@@ -90,8 +90,9 @@ async def _created(
 ) -> tuple[bool, markets.MarketDeclared]:
     """Whether the market was there before, and what it is now."""
     async with operator.Operator(reached) as hand:
-        before = if_missing and rules["market"] in await hand.declared_markets()
-        return before, await hand.create_market(rules, if_missing=if_missing)
+        known = await hand.declared_markets() if if_missing else None
+        found = await hand.create_market(rules, if_missing=if_missing, known=known)
+        return known is not None and found.market in known, found
 
 
 def _advice(name: str) -> str:

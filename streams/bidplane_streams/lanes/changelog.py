@@ -57,19 +57,16 @@ async def restore(conf: LaneConf, logic: Logic[Any], partition: int) -> Restored
         await reader.stop()
 
 
-async def pending(conf: LaneConf, partition: int) -> dict[str, int] | None:
-    """The last vector that was written and belongs to an open transaction; None without one.
+async def pending(conf: LaneConf, partition: int, from_: int) -> dict[str, int] | None:
+    """The last vector that was written, committed or not, at ``from_`` or after; None without one.
 
     Raises:
         LaneError: the changelog cannot be read to its end.
     """
     tp, name = TopicPartition(conf.changelog, partition), f"{conf.group}-{partition}-pending"
-    stable = clients.reader(conf.access, name)
     reader = clients.reader(conf.access, name, committed=False)
-    await stable.start()
     await reader.start()
     try:
-        from_ = (await stable.end_offsets([tp]))[tp]
         reader.assign([tp])
         reader.seek(tp, from_)
         end = (await reader.end_offsets([tp]))[tp]
@@ -80,7 +77,6 @@ async def pending(conf: LaneConf, partition: int) -> dict[str, int] | None:
         return found
     finally:
         await reader.stop()
-        await stable.stop()
 
 
 async def _read(reader: AIOKafkaConsumer, tp: TopicPartition, logic: Logic[Any]) -> Restored:

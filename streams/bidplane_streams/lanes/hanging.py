@@ -10,8 +10,7 @@ missing; after a pause some may be.
 Decides what a transaction that hangs somewhere was, and ends it. A living lane knows that its own
 was committed, so it is committed again. After the fence of an earlier owner it is ended as the rest
 of it was: committed if the changelog or the group's offsets show it, aborted if neither does (then
-its inputs are read again). Refuses to guess more: the README says what
-that leaves open.
+its inputs are read again). Refuses to guess more: the README says what that leaves open.
 """
 
 from __future__ import annotations
@@ -51,6 +50,10 @@ class Ends:
         await self._stable.stop()
         await self._all.stop()
 
+    async def stable(self, tp: TopicPartition) -> int:
+        """Where readers of committed records stop."""
+        return int((await self._stable.end_offsets([tp]))[tp])
+
     async def hanging(self, places: Iterable[TopicPartition]) -> set[TopicPartition]:
         """Where something that was written before this call has not ended within a second.
 
@@ -71,21 +74,22 @@ class Ends:
         return set(left)
 
 
-def was_committed(
+def has_reached(
     applied: Mapping[str, int] | None,
     pending: Mapping[str, int] | None,
     group: Mapping[str, int | None],
 ) -> bool:
-    """Whether the last transaction, which hangs somewhere, has been committed elsewhere.
+    """Whether a transaction whose rows hang has been committed among the group's offsets.
 
-    ``applied`` is the changelog's last committed vector, ``pending`` the one that hangs there, if
-    one does, ``group`` the group's offsets; topics that the group does not read are left out.
+    ``applied`` is the changelog's last committed vector, ``pending`` the one that hangs there (none
+    where its last row was never written), ``group`` the group's offsets; topics that the group does
+    not read are left out.
     """
-    if pending is not None:
-        told = {topic: pending.get(topic) for topic in group}
-        before = {topic: (applied or {}).get(topic) for topic in group}
-        return told == dict(group) != before
-    return is_behind(applied, group)
+    if pending is None:
+        return False
+    told = {topic: pending.get(topic) for topic in group}
+    before = {topic: (applied or {}).get(topic) for topic in group}
+    return told == dict(group) != before
 
 
 def is_behind(applied: Mapping[str, int] | None, group: Mapping[str, int | None]) -> bool:

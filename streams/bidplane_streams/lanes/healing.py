@@ -120,12 +120,14 @@ class Healer:
         """
         hung = await self._ends.hanging([slot.rows_at, *self._outputs])
         group = {tp.topic: await consumer.committed(tp) for tp in slot.tps}
-        if not hung and not hanging.is_behind(applied, group):
+        positions, commit = applied, hanging.is_behind(applied, group)
+        if not hung and not commit:
             return False
-        rows_hang = slot.rows_at in hung
-        pending = await changelog.pending(self._conf, slot.partition) if rows_hang else None
-        commit = hanging.was_committed(applied, pending, group)
-        await self._end(slot, hung, pending or applied or {}, commit=commit)
+        if slot.rows_at in hung:
+            from_ = await self._ends.stable(slot.rows_at)
+            positions = await changelog.pending(self._conf, slot.partition, from_)
+            commit = hanging.has_reached(applied, positions, group)
+        await self._end(slot, hung, positions or {}, commit=commit)
         self._sure(slot, await self._ends.hanging([slot.rows_at]))
         return True
 
