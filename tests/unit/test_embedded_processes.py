@@ -170,6 +170,20 @@ async def test_a_taken_port_is_replaced(tmp_path: pathlib.Path) -> None:
     await server.wait_closed()
 
 
+def test_no_port_is_given_twice(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that do not listen yet get different ports, and no more than there are."""
+    monkeypatch.setattr(ports, "LOWEST", 10_000)
+    monkeypatch.setattr(ports, "HIGHEST", 10_004)
+    monkeypatch.setattr(ports, "is_free", lambda _: True)
+    monkeypatch.setattr(ports, "_given", {})
+    first = ports.remembered(tmp_path / "kafka.json", "broker", "controller")
+    second = ports.remembered(tmp_path / "host.json", "apiserver", "etcd")
+    assert {*first.values(), *second.values(), ports.find_free()} == {*range(10_000, 10_005)}
+    assert ports.remembered(tmp_path / "kafka.json", "broker", "controller") == first
+    with pytest.raises(errors.ServerFailed, match="no port between 10000 and 10004 is free"):
+        ports.remembered(tmp_path / "more.json", "web")
+
+
 async def test_nobody_at_a_port_is_an_answer() -> None:
     """A question to a port without a server is answered with status 0."""
     assert await probes.get(ports.find_free(), "/readyz") == (0, b"")
