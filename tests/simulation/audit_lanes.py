@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from bidplane_agents.audit.log import Record
+from bidplane_agents.audit.heap import Record
 from bidplane_streams.market import rounds, state
 from bidplane_streams.market.effects import CloseWindow, DeadLetter, Effect, Input, SignedCommands
 from bidplane_topics import codec, envelope, registry

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from bidplane_agents.audit.log import Record
+from bidplane_agents.audit.heap import Record
 from bidplane_topics import registry
 
 Records = list[Record]

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from bidplane_agents.audit.log import Record
+from bidplane_agents.audit.heap import Record
 from bidplane_streams.sources import assignments
 from bidplane_topics import codec, markets, registry, supply
 from bidplane_topics.supply import NodeOffered, NodeWithdrawn

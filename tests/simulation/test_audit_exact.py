@@ -181,7 +181,7 @@ def test_a_charge_above_the_value_is_caught() -> None:
     """Where ledger, lease and outcome agree to a charge beyond the bid, the audit does not."""
     world = ExactWorld(1)
     world.run(WINDOWS)
-    records = list(world.log().records())
+    records = list(world.log())
     for seed in range(6):
         forged = audit_mutants.overcharge(records, random.Random(seed))
         assert forged is not None

@@ -27,7 +27,7 @@ def _sound(seed: int) -> tuple[Any, ...]:
     log = world.log()
     found = verdict.audit(log)
     assert found.sound, found
-    return tuple(log.records())
+    return tuple(log)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -12,7 +12,7 @@ import pytest_asyncio
 from aiokafka.admin import NewTopic
 
 from bidplane_agents.audit import command, reading
-from bidplane_agents.audit.log import Record
+from bidplane_agents.audit.heap import Record
 from bidplane_agents.connection import Connection
 from bidplane_agents.errors import BadInput
 from bidplane_streams.embedded import kafka

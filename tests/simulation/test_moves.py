@@ -80,7 +80,7 @@ def test_every_falsified_move_is_caught(name: str) -> None:
     """Most of these change what was sold; some falsification of each kind is found in the logs."""
     caught = 0
     for seed in SEEDS:
-        records: list[Any] = list(_world(seed).log().records())
+        records: list[Any] = list(_world(seed).log())
         for turn in range(4):
             mutated = MUTANTS[name](list(records), random.Random(turn))
             if mutated is not None:

@@ -9,7 +9,8 @@ import pytest
 
 from bidplane_agents import cli
 from bidplane_agents.audit import log as logs
-from bidplane_agents.audit.log import Log, Record
+from bidplane_agents.audit.heap import Record
+from bidplane_agents.audit.log import Log
 from bidplane_topics import codec, registry
 from bidplane_topics.rounds import RoundClosed
 from simulation.audit_mutants import body
@@ -35,9 +36,8 @@ def saved(recorded: Log, tmp_path: Path) -> Path:
 
 def closed_rounds(log: Log) -> list[RoundClosed]:
     """All rounds, market by market."""
-    return [
-        codec.decode(registry.ROUNDS, one.value or b"") for one in log.topic(registry.ROUNDS.name)
-    ]
+    rounds = (one for one in log if one.topic == registry.ROUNDS.name)
+    return [codec.decode(registry.ROUNDS, one.value or b"") for one in rounds]
 
 
 def test_any_round_is_rebuilt_and_clears_to_what_was_published(
@@ -82,7 +82,7 @@ def falsified(log: Log, window: int, field: str) -> Log:
         event[field] += 1
         return record._replace(value=json.dumps(event).encode())
 
-    return Log([change(one) for one in log.records()])
+    return Log([change(one) for one in log])
 
 
 @pytest.mark.parametrize("field", ["revenue_micros", "awarded"])
@@ -101,7 +101,7 @@ def test_a_dearer_award_is_told(
     recorded: Log, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A winner charged one micro-credit more than the clearing says is named, with exit code 5."""
-    records = recorded.records()
+    records = list(recorded)
     at, lease = next(
         (at, body(one)) for at, one in enumerate(records)
         if one.topic == registry.LEASES.name and body(one)["state"] in ("awarded", "pending")
@@ -138,7 +138,7 @@ def test_a_round_whose_beginning_is_gone_is_refused(
 ) -> None:
     """Where the market's orders are no longer kept from the first, nothing is rebuilt: exit 2."""
     closed = closed_rounds(recorded)[-1]
-    log = Log(recorded.records(), {(registry.ORDERS.name, n): 1 for n in range(2)})
+    log = Log(recorded, {(registry.ORDERS.name, n): 1 for n in range(2)})
     logs.save(log, tmp_path / "cut")
     arguments = ["round", f"{closed.market}/{closed.window}", "--load", str(tmp_path / "cut")]
     assert cli.run(arguments) == 2

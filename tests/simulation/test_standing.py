@@ -91,7 +91,7 @@ def test_every_falsification_is_caught(name: str) -> None:
     """What the lane must say by itself is missing or false, or an offer that sold something."""
     caught = 0
     for seed in SEEDS:
-        records: list[Any] = list(_world(seed).log().records())
+        records: list[Any] = list(_world(seed).log())
         mutated = MUTANTS[name](records, random.Random(seed))
         assert mutated is not None
         caught += not verdict.audit(Log(mutated)).sound

@@ -11,7 +11,8 @@ import pytest
 
 from bidplane_agents.audit import command
 from bidplane_agents.audit import log as logs
-from bidplane_agents.audit.log import Log, Record
+from bidplane_agents.audit.heap import Record
+from bidplane_agents.audit.log import Log
 from bidplane_topics import codec, registry
 from bidplane_topics.ledger import LedgerPosted, Origin
 

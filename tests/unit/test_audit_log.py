@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from bidplane_agents.audit import log as logs
-from bidplane_agents.audit.log import Log, Record
+from bidplane_agents.audit.heap import Record
+from bidplane_agents.audit.log import Log
 from bidplane_agents.errors import BadInput
 
 RECORDS = [
@@ -22,7 +24,7 @@ def test_a_saved_log_is_loaded_byte_for_byte(tmp_path: Path) -> None:
     before = Log(RECORDS, {("t", 0): 0}, {("t", 1): 1})
     logs.save(before, tmp_path / "log")
     after = logs.load(tmp_path / "log")
-    assert after.records() == before.records()
+    assert list(after) == list(before)
     assert (after.firsts, after.settled) == (before.firsts, before.settled)
 
 
@@ -60,10 +62,27 @@ def test_a_missing_file_says_so(tmp_path: Path) -> None:
         logs.load(tmp_path / "none")
 
 
+def test_a_full_disk_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without room for the log the audit says so, and where it wanted it."""
+    full = Path("/dev/full")
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda buffering: full.open("r+b", buffering))
+    log = Log(RECORDS)
+    with pytest.raises(BadInput, match=r"No space left on device.*set TMPDIR"):
+        list(log)
+
+
+def test_a_log_in_any_order_is_read_in_order() -> None:
+    """Records are sorted by offset as they come, and found by it."""
+    shuffled = [RECORDS[1], RECORDS[2], RECORDS[0]]
+    assert list(Log(shuffled)) == RECORDS
+    assert Log(shuffled).find(("t", 0, 3)) == RECORDS[1]
+    assert Log(shuffled).find(("t", 0, 1)) is None
+
+
 def test_records_are_late_from_the_settled_end_on() -> None:
     """Late is what appeared during the reading."""
     log = Log(RECORDS, settled={("t", 0): 3})
-    assert [log.is_late(one) for one in log.records()] == [False, True, False]
+    assert [log.is_late(one) for one in log] == [False, True, False]
 
 
 def test_a_log_with_gaps_is_not_whole() -> None:

@@ -14,7 +14,7 @@ from bidplane_agents.audit.books import Books, missing
 from bidplane_agents.audit.contents import Seen
 from bidplane_agents.audit.dealings import Dealings
 from bidplane_agents.audit.findings import Findings
-from bidplane_agents.audit.log import Record
+from bidplane_agents.audit.heap import Record
 from bidplane_agents.audit.money import Balances, Group, Money, Movement
 from bidplane_agents.audit.requests import Requests, reach_of_bids
 from bidplane_agents.audit.settlements import REFUNDS, available, hold
@@ -42,7 +42,7 @@ class Accounts:
         self.reach = reach_of_bids(books, money)
         keys = Keys(self.contents, self.partition)
         self.signed = verified(self.contents, keys, self.partition, self.reach, findings)
-        every = self.contents.all(registry.MARKETS)
+        every = list(self.contents.all(registry.MARKETS))
         self.declared = [one for one in every if isinstance(one.event, markets.MarketDeclared)]
         self._removed = {
             one.event.market for one in every if isinstance(one.event, markets.MarketRemoved)
@@ -161,7 +161,7 @@ class Accounts:
         amount, owner = covered[0] * covered[1], signed.agent_id
         move = Movement("hold", available(owner), hold(owner), amount, bid, owner)
         group = Group(signed.record.origin, [posted])
-        self.money.compare(group, Seen(signed.record, signed.envelope), [move])
+        self.money.compare(group, signed.record, [move])
         had = Balances(had.available_micros - amount, had.held_micros + amount)
         self.ordered_by[signed.whose] += 1
         told = self.answers.expect(

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from bidplane_agents.audit.books import Books, missing
 from bidplane_agents.audit.contents import Seen
 from bidplane_agents.audit.findings import Findings
-from bidplane_agents.audit.log import Record
+from bidplane_agents.audit.heap import Record
 from bidplane_agents.audit.money import Balances
 from bidplane_topics import ids, registry
 from bidplane_topics.outcomes import OutcomeKind, OutcomeReported

@@ -9,7 +9,8 @@ from typing import Any
 
 from bidplane_agents.audit.contents import Contents, Seen
 from bidplane_agents.audit.findings import Findings
-from bidplane_agents.audit.log import Log, Record
+from bidplane_agents.audit.heap import Record
+from bidplane_agents.audit.log import Log
 from bidplane_agents.audit.shelf import Shelf
 from bidplane_topics import orders, registry
 from bidplane_topics.outcomes import OutcomeReported

@@ -33,10 +33,10 @@ def run(kafka: str, as_json: bool, save: str | None = None, load: str | None = N
         log = _log(kafka, load, say)
         if save is not None:
             _save(log, save)
+        findings = verdict.audit(log, say)
     except BidplaneError as error:
         sys.stderr.write(f"bidplane: {error}\n")
         return error.exit_code
-    findings = verdict.audit(log, say)
     if as_json:
         text = orjson.dumps(verdict.as_data(findings, log), option=orjson.OPT_INDENT_2).decode()
     else:

@@ -7,10 +7,15 @@ it aside, and that is for others to say.
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
-from typing import Any, Final, NamedTuple
+import sys
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, overload
 
-from bidplane_agents.audit.log import Log, Record
+from bidplane_agents.audit.heap import Record
+from bidplane_agents.audit.log import Log, Place, Records
 from bidplane_topics import codec, registry
 from bidplane_topics.errors import MalformedRecord
 
@@ -21,6 +26,8 @@ READ: Final = (
     registry.REPORTS, registry.ROUNDS, registry.LEASES, registry.SETTLEMENTS, registry.LEDGER,
     registry.OUTCOMES,
 )  # fmt: skip
+# What grows with time alone, also while nobody bids; it is decoded each time it is gone through.
+NOT_KEPT: Final = frozenset({registry.ROUNDS, registry.REPORTS, registry.SUPPLY})
 REASON_HEADER: Final = "bidplane-reason"
 ORIGIN_HEADER: Final = "bidplane-origin"
 _ORIGIN: Final = re.compile(r"^(.+?)[/|](\d+)[/|](\d+)$")
@@ -30,7 +37,7 @@ Origin = tuple[str, int, int]
 
 
 class Seen(NamedTuple):
-    """An event and its record."""
+    """An event and its record, whose key, value and headers are left in the log."""
 
     record: Record
     event: Any
@@ -43,6 +50,42 @@ class DeadLetter(NamedTuple):
     reason: str
 
 
+class Events(Sequence[Seen]):
+    """What decodes of one partition, in order, decoded anew whenever it is asked for."""
+
+    def __init__(self, topic: registry.Topic, records: Records, indexes: Iterable[int]) -> None:
+        """``indexes`` of those ``records`` that decode."""
+        self._topic, self._records = topic, records
+        self._indexes = array("q", indexes)
+
+    def between(self, start: int, end: int) -> list[Seen]:
+        """The events at offsets from ``start`` up to, but not at, ``end``."""
+        first, last = (
+            bisect.bisect_left(self._indexes, bisect.bisect_left(self._records.offsets, offset))
+            for offset in (start, end)
+        )
+        return self[first:last]
+
+    def __len__(self) -> int:
+        return len(self._indexes)
+
+    @overload
+    def __getitem__(self, index: int) -> Seen: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Seen]: ...
+    def __getitem__(self, index: int | slice) -> Seen | list[Seen]:
+        if isinstance(index, slice):
+            return [self._seen(one) for one in self._indexes[index]]
+        return self._seen(self._indexes[index])
+
+    def __iter__(self) -> Iterator[Seen]:
+        return map(self._seen, self._indexes)
+
+    def _seen(self, index: int) -> Seen:
+        record = self._records[index]
+        return Seen(_bare(record), codec.decode(self._topic, record.value))
+
+
 class Contents:
     """Everything in a log that decodes."""
 
@@ -51,53 +94,76 @@ class Contents:
         self.log = log
         self.unreadable: list[Record] = []
         self.dead: dict[Origin, DeadLetter] = {}
-        self._seen: dict[tuple[str, int], list[Seen]] = {}
+        self._kept: dict[Place, list[Seen]] = {}
+        self._left: dict[Place, Events] = {}
         for topic in READ:
-            self._decode(topic)
+            for partition in log.partitions(topic.name):
+                self._decode(topic, partition)
         for topic in registry.DEAD_LETTERED:
-            self._bury(topic)
+            self._bury(registry.dead_letters(topic).name)
 
-    def of(self, topic: registry.Topic, partition: int) -> list[Seen]:
+    def of(self, topic: registry.Topic, partition: int) -> Sequence[Seen]:
         """The events of one partition, in order."""
-        return self._seen.get((topic.name, partition), [])
+        place = topic.name, partition
+        return self._left.get(place) or self._kept.get(place, [])
 
     def between(self, topic: registry.Topic, partition: int, start: int, end: int) -> list[Seen]:
         """The events at offsets from ``start`` up to, but not at, ``end``."""
-        found = self.of(topic, partition)
+        place = topic.name, partition
+        if place in self._left:
+            return self._left[place].between(start, end)
+        found = self._kept.get(place, [])
         first, last = (
             bisect.bisect_left(found, offset, key=lambda one: one.record.offset)
             for offset in (start, end)
         )
         return found[first:last]
 
-    def all(self, topic: registry.Topic) -> list[Seen]:
+    def find(self, topic: registry.Topic, partition: int, offset: int) -> Seen | None:
+        """The event at that offset."""
+        found = self.between(topic, partition, offset, offset + 1)
+        return found[0] if found else None
+
+    def all(self, topic: registry.Topic) -> Iterator[Seen]:
         """The events of a topic, partition by partition."""
-        return [
-            one
-            for partition in self.log.partitions(topic.name)
-            for one in self.of(topic, partition)
-        ]
+        return itertools.chain.from_iterable(
+            self.of(topic, partition) for partition in self.log.partitions(topic.name)
+        )
 
     def late(self, one: Seen) -> bool:
         """Whether the record may lack its companions: written while the log was read."""
         return self.log.is_late(one.record)
 
-    def _decode(self, topic: registry.Topic) -> None:
-        for record in self.log.topic(topic.name):
+    def _decode(self, topic: registry.Topic, partition: int) -> None:
+        readable = self._readable(topic, partition)
+        if topic in NOT_KEPT:
+            records = self.log.of(topic.name, partition)
+            indexes = (index for index, _ in readable)
+            self._left[topic.name, partition] = Events(topic, records, indexes)
+        else:
+            self._kept[topic.name, partition] = [seen for _, seen in readable]
+
+    def _readable(self, topic: registry.Topic, partition: int) -> Iterator[tuple[int, Seen]]:
+        for index, record in enumerate(self.log.of(topic.name, partition)):
             if record.value is None and topic.compacted:
                 continue
             try:
-                event = codec.decode(topic, record.value)
+                yield index, Seen(_bare(record), codec.decode(topic, record.value))
             except MalformedRecord:
-                self.unreadable.append(record)
-            else:
-                self._seen.setdefault(record.place, []).append(Seen(record, event))
+                self.unreadable.append(_bare(record))
 
-    def _bury(self, topic: registry.Topic) -> None:
-        for record in self.log.topic(registry.dead_letters(topic).name):
-            headers = dict(record.headers)  # the last one counts: ours come after the sender's
-            match = _ORIGIN.match(headers.get(ORIGIN_HEADER, b"").decode(errors="replace"))
-            if match is not None:
-                origin = match.group(1), int(match.group(2)), int(match.group(3))
-                reason = headers.get(REASON_HEADER, b"").decode(errors="replace")
-                self.dead.setdefault(origin, DeadLetter(record, reason))
+    def _bury(self, letters: str) -> None:
+        for partition in self.log.partitions(letters):
+            for record in self.log.of(letters, partition):
+                headers = dict(record.headers)  # the last one counts: ours come after the sender's
+                match = _ORIGIN.match(headers.get(ORIGIN_HEADER, b"").decode(errors="replace"))
+                if match is not None:
+                    origin = match.group(1), int(match.group(2)), int(match.group(3))
+                    reason = headers.get(REASON_HEADER, b"").decode(errors="replace")
+                    self.dead.setdefault(origin, DeadLetter(_bare(record), reason))
+
+
+def _bare(record: Record) -> Record:
+    """Its place and time alone, which is what is kept in memory."""
+    topic = sys.intern(record.topic)
+    return Record(topic, record.partition, record.offset, record.timestamp_ms, None, None)

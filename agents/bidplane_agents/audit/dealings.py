@@ -82,7 +82,7 @@ class Dealings:
         if posted is not None:
             move = Movement("hold", available(owner), hold(owner), price, command, owner)
             group = Group(signed.record.origin, [posted])
-            self.accounts.money.compare(group, Seen(signed.record, signed.envelope), [move])
+            self.accounts.money.compare(group, signed.record, [move])
         if had is not None:
             had = Balances(had.available_micros - price, had.held_micros + price)
         self.accounts.ordered_by[signed.whose] += 1

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bidplane_agents.audit.log import Record
+from bidplane_agents.audit.heap import Record
 
 PROMISES: Final[dict[int, str]] = {
     1: "every bid ends in exactly one terminal outcome, and the agent is told why",

@@ -8,12 +8,15 @@ a test.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+import bisect
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, overload
 
 import orjson
 
+from bidplane_agents.audit.heap import Heap, Record
 from bidplane_agents.errors import BadInput
 
 # A topic and one of its partitions.
@@ -21,34 +24,51 @@ Place = tuple[str, int]
 FORMAT: Final = "bidplane-log-v1"
 
 
-class Record(NamedTuple):
-    """A record where it stood. ``value`` is None for a tombstone; the time is the broker's."""
+class Records(Sequence[Record]):
+    """The records of one partition, in offset order; each is read when it is asked for."""
 
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    def __init__(self, heap: Heap) -> None:
+        """None yet."""
+        self._heap = heap
+        self.offsets, self._positions = array("q"), array("q")
 
-    @property
-    def place(self) -> Place:
-        """Topic and partition."""
-        return self.topic, self.partition
+    def add(self, record: Record) -> None:
+        """One more, at its place: most come in order."""
+        position = self._heap.add(record)
+        index = len(self.offsets)
+        if index and record.offset < self.offsets[-1]:
+            index = bisect.bisect_right(self.offsets, record.offset)
+        self.offsets.insert(index, record.offset)
+        self._positions.insert(index, position)
 
-    @property
-    def origin(self) -> tuple[str, int, int]:
-        """Topic, partition and offset: what names a record for ever."""
-        return self.topic, self.partition, self.offset
+    def find(self, offset: int) -> int | None:
+        """The index of the record at that offset."""
+        index = bisect.bisect_left(self.offsets, offset)
+        there = index < len(self.offsets) and self.offsets[index] == offset
+        return index if there else None
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        if isinstance(index, slice):
+            return [self._heap.at(position) for position in self._positions[index]]
+        return self._heap.at(self._positions[index])
+
+    def __iter__(self) -> Iterator[Record]:
+        return map(self._heap.at, self._positions)
 
 
 class Log:
-    """Records by place, in offset order."""
+    """Records by place, in offset order. They lie in a temporary file: see ``Heap``."""
 
     def __init__(
         self,
-        records: Iterable[Record],
+        records: Iterable[Record] = (),
         firsts: Mapping[Place, int] | None = None,
         settled: Mapping[Place, int] | None = None,
     ) -> None:
@@ -58,25 +78,33 @@ class Log:
         ``settled`` (default: none) were written during the reading: they prove what came before
         them, but nothing is missed that should have come with them.
         """
-        self._by_place: dict[Place, list[Record]] = {}
+        self._heap = Heap()
+        self._by_place: dict[Place, Records] = {}
         for record in records:
-            self._by_place.setdefault(record.place, []).append(record)
-        for found in self._by_place.values():
-            found.sort(key=lambda record: record.offset)
+            self.add(record)
         self.firsts = dict(firsts or {})
         self.settled = dict(settled or {})
 
-    def of(self, topic: str, partition: int) -> list[Record]:
+    def add(self, record: Record) -> None:
+        """One record more."""
+        found = self._by_place.get(record.place)
+        if found is None:
+            found = self._by_place[record.place] = Records(self._heap)
+        found.add(record)
+
+    def of(self, topic: str, partition: int) -> Records:
         """The records of one partition."""
-        return self._by_place.get((topic, partition), [])
+        return self._by_place.get((topic, partition)) or Records(self._heap)
+
+    def find(self, origin: tuple[str, int, int]) -> Record | None:
+        """The record at a topic, partition and offset."""
+        records = self.of(origin[0], origin[1])
+        index = records.find(origin[2])
+        return None if index is None else records[index]
 
     def partitions(self, topic: str) -> list[int]:
         """The partitions of a topic that hold records."""
         return sorted(partition for name, partition in self._by_place if name == topic)
-
-    def topic(self, topic: str) -> list[Record]:
-        """All records of a topic, partition by partition."""
-        return [one for partition in self.partitions(topic) for one in self.of(topic, partition)]
 
     def is_late(self, record: Record) -> bool:
         """Whether the record was written while the log was being read."""
@@ -89,28 +117,25 @@ class Log:
 
     def is_whole(self, topic: str, partition: int) -> bool:
         """Whether no record of a topic that is written without transactions was compacted away."""
-        found = self.of(topic, partition)
+        offsets = self.of(topic, partition).offsets
         return not self.begins(topic, partition) and (
-            not found or found[-1].offset == len(found) - 1
+            not offsets or offsets[-1] == len(offsets) - 1
         )
 
     def __len__(self) -> int:
         return sum(map(len, self._by_place.values()))
 
-    def records(self) -> list[Record]:
+    def __iter__(self) -> Iterator[Record]:
         """Everything, by topic, partition and offset."""
-        return [record for place in sorted(self._by_place) for record in self._by_place[place]]
+        return (record for place in sorted(self._by_place) for record in self._by_place[place])
 
 
 def save(log: Log, path: Path) -> None:
     """Write the log as JSON lines: one heading, then a record a line."""
-    lines = [
-        orjson.dumps(
-            {"format": FORMAT, "firsts": _marks(log.firsts), "settled": _marks(log.settled)}
-        )
-    ]
-    lines += [orjson.dumps(_line(record)) for record in log.records()]
-    path.write_bytes(b"\n".join(lines) + b"\n")
+    heading = {"format": FORMAT, "firsts": _marks(log.firsts), "settled": _marks(log.settled)}
+    with path.open("wb") as file:
+        file.write(orjson.dumps(heading) + b"\n")
+        file.writelines(orjson.dumps(_line(record)) + b"\n" for record in log)
 
 
 def load(path: Path) -> Log:
@@ -120,25 +145,30 @@ def load(path: Path) -> Log:
         BadInput: the file cannot be read or is no saved log; names the line.
     """
     try:
-        lines = path.read_bytes().splitlines()
+        with path.open("rb") as file:
+            return _loaded(path, file)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}: name a file that --save wrote") from error
-    if not lines:
+
+
+def _loaded(path: Path, lines: Iterable[bytes]) -> Log:
+    numbered = enumerate(lines, start=1)
+    _, first = next(numbered, (1, b""))
+    if not first.strip():
         raise BadInput(f"{path}: the file is empty: name a file that --save wrote")
-    records: list[Record] = []
     try:
-        heading = orjson.loads(lines[0])
+        heading = orjson.loads(first)
         if heading["format"] != FORMAT:
             raise BadInput(f"{path}:1: format {heading['format']!r} is not {FORMAT}")
-        firsts, settled = _places(heading["firsts"]), _places(heading["settled"])
+        log = Log((), _places(heading["firsts"]), _places(heading["settled"]))
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise BadInput(f"{path}:1: this is no saved log ({error})") from error
-    for number, line in enumerate(lines[1:], start=2):
+    for number, line in numbered:
         try:
-            records.append(_record(orjson.loads(line)))
+            log.add(_record(orjson.loads(line)))
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(f"{path}:{number}: this is no record of a log ({error})") from error
-    return Log(records, firsts, settled)
+    return log
 
 
 def _marks(marks: Mapping[Place, int]) -> list[list[Any]]:

@@ -13,12 +13,18 @@ from typing import Any, Final, NamedTuple
 from bidplane_agents.audit.accruals import KINDS, Accruals, Turn, account_of, plan_of
 from bidplane_agents.audit.contents import Contents, Origin, Seen
 from bidplane_agents.audit.findings import Findings
+from bidplane_agents.audit.heap import Record
 from bidplane_agents.audit.settlements import REVENUE, TRANSIT, Settlements, available, hold
 from bidplane_topics import agents, codec, ids, registry, transit
 from bidplane_topics.errors import MalformedRecord
 from bidplane_topics.ledger import EntryKind, LedgerPosted, Settled
 
 TREASURY: Final = "treasury"
+# What may move money.
+_MOVING: Final = frozenset(
+    topic.name
+    for topic in (registry.ACCOUNTS, registry.TRANSIT, registry.SETTLEMENTS, registry.BIDS)
+)
 SYSTEM: Final = frozenset({TREASURY, REVENUE, TRANSIT})
 
 
@@ -74,21 +80,6 @@ class Money:
             for one in reversed(contents.of(registry.AGENTS, partition))
             if isinstance(one.event, agents.TenantRegistered)
             and one.record.origin not in contents.dead
-        }
-        self._causes = {
-            one.record.origin: one
-            for topic in (registry.ACCOUNTS, registry.TRANSIT, registry.SETTLEMENTS)
-            for one in contents.of(topic, partition)
-        }
-        self._times = {
-            record.origin: record.timestamp_ms
-            for topic in (
-                registry.ACCOUNTS,
-                registry.TRANSIT,
-                registry.SETTLEMENTS,
-                registry.BIDS,
-            )
-            for record in contents.log.of(topic.name, partition)
         }
         self._granted: set[str] = set()
         self._passed: set[tuple[str, str]] = set()
@@ -151,13 +142,14 @@ class Money:
             self.partition, partition,
         )  # fmt: skip
         self.reach[topic] = max(offset, self.reach.get(topic, -1))
+        found = self.contents.log.find(group.origin) if self._may_cause(topic, partition) else None
         for index, one in enumerate(group.entries):
             event: LedgerPosted = one.event
             name = ids.joined(topic, partition, offset, index)
             self.findings.same(
                 2, (name, index), (event.entry_id, event.origin.index), one.record, "an entry's id"
             )
-            since_ms = self._times.get(group.origin, event.at_ms)
+            since_ms = event.at_ms if found is None else found.timestamp_ms
             self.findings.same(2, since_ms, event.at_ms, one.record, "an entry's time")
 
     def _post(self, one: Seen) -> None:
@@ -194,8 +186,18 @@ class Money:
 
     # -- causes ------------------------------------------------------------------------------------
 
+    def _may_cause(self, topic: str, partition: int) -> bool:
+        return partition == self.partition and topic in _MOVING
+
+    def _cause(self, group: Group) -> Seen | None:
+        """The record that is no bid and moved this money."""
+        topic, partition, offset = group.origin
+        if topic == registry.BIDS.name or not self._may_cause(topic, partition):
+            return None
+        return self.contents.find(registry.by_name(topic), partition, offset)
+
     def _caused(self, group: Group) -> None:
-        cause = self._causes.get(group.origin)
+        cause = self._cause(group)
         first = group.entries[0].record
         if cause is None:
             gone = group.origin[2] < self.contents.log.begins(group.origin[0], self.partition)
@@ -207,31 +209,31 @@ class Money:
             return
         match cause.event:
             case agents.CreditGranted():
-                self.compare(group, cause, self.movements_of_grant(cause.event))
+                self.compare(group, cause.record, self.movements_of_grant(cause.event))
                 self._check_source(cause, cause.event.tenant, cause.event.source)
             case agents.RefillSet() | agents.BudgetSet():
-                self.compare(group, cause, [])
+                self.compare(group, cause.record, [])
             case Settled():
-                self.compare(group, cause, self.movements_of_settlement(cause))
+                self.compare(group, cause.record, self.movements_of_settlement(cause))
             case _:
-                self.compare(group, cause, self._movements_of_transit(cause.event))
+                self.compare(group, cause.record, self._movements_of_transit(cause.event))
 
     def _believe(self, group: Group) -> None:
         """A settlement that retention took is known from its entries: their reference names it."""
         for one in group.entries:
             self.settlements.believe(one.event.reference)
 
-    def compare(self, group: Group, cause: Seen, expected: list[Movement]) -> None:
+    def compare(self, group: Group, cause: Record, expected: list[Movement]) -> None:
         """Check a cause's entries against those it should have."""
         own = group.own()
-        if not own and cause.record.origin in self.contents.dead:
+        if not own and cause.origin in self.contents.dead:
             return  # refused, but its accounts were brought up to date
         found = [movement_of(one.event) for one in own]
         for index, wanted in enumerate(expected):
             at = own[min(index, len(found) - 1)] if own else group.entries[0]
             record = at.record
             given = found[index] if index < len(found) else None
-            self.findings.same(2, wanted, given, record, f"entry {index} of {cause.record.origin}")
+            self.findings.same(2, wanted, given, record, f"entry {index} of {cause.origin}")
         for one in own[len(expected) :]:
             self.findings.check(2, False, one.record, "an entry too many", "none", one.event)
 
@@ -258,7 +260,7 @@ class Money:
 
     def _named(self, group: Group) -> list[str]:
         """The accounts that a cause brings up to date before it moves anything, in order."""
-        cause = self._causes.get(group.origin)
+        cause = self._cause(group)
         match None if cause is None else cause.event:
             case agents.RefillSet() as event:
                 return [account_of("", event.tenant, event.agent)]
@@ -279,15 +281,14 @@ class Money:
         for one in group.entries:
             if one.event.agent:
                 return ids.agent_id(one.event.tenant, one.event.agent)
-        topic, partition, offset = group.origin
-        for record in self.contents.log.of(topic, partition):
-            if record.offset == offset:
-                try:
-                    event = codec.decode(registry.by_name(topic), record.value)
-                except MalformedRecord:
-                    return ""  # nobody's: whoever owes these entries will miss their cause
-                return ids.agent_id(getattr(event, "tenant", ""), getattr(event, "agent", ""))
-        return ""
+        record = self.contents.log.find(group.origin)
+        if record is None:
+            return ""
+        try:
+            event = codec.decode(registry.by_name(record.topic), record.value)
+        except MalformedRecord:
+            return ""  # nobody's: whoever owes these entries will miss their cause
+        return ids.agent_id(getattr(event, "tenant", ""), getattr(event, "agent", ""))
 
     def _movements_of_transit(self, event: Any) -> list[Movement]:
         """What leaves an organisation, arrives at a tenant or goes back."""

@@ -14,7 +14,8 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from bidplane_agents.audit.contents import READ
-from bidplane_agents.audit.log import Log, Record
+from bidplane_agents.audit.heap import Record
+from bidplane_agents.audit.log import Log
 from bidplane_agents.connection import REACH_TIMEOUT_S, Connection
 from bidplane_agents.errors import BadInput, Unreachable
 from bidplane_topics import registry
@@ -59,8 +60,9 @@ async def read_log(connection: Connection, progress: Callable[[str], None]) -> L
             consumer.assign(places)
             for place in places:
                 consumer.seek(place, firsts[place])
-            records = await _read(consumer, places, ends, progress)
-    return Log(records, _plain(firsts), _plain(settled))
+            log = Log((), _plain(firsts), _plain(settled))
+            await _read(consumer, places, ends, log, progress)
+    return log
 
 
 async def _asked(answer: Any) -> Any:
@@ -111,9 +113,8 @@ async def _ends(
 
 async def _read(
     consumer: AIOKafkaConsumer, places: list[TopicPartition], ends: dict[TopicPartition, int],
-    progress: Callable[[str], None],
-) -> list[Record]:  # fmt: skip
-    found: list[Record] = []
+    log: Log, progress: Callable[[str], None],
+) -> None:  # fmt: skip
     open_places = {place for place in places if ends[place] > 0}
     clock = asyncio.get_running_loop().time
     moved_s = clock()
@@ -130,10 +131,11 @@ async def _read(
         elif clock() - moved_s > STALL_TIMEOUT_S:
             raise Unreachable(f"Kafka stopped answering with {len(open_places)} partitions to read")
         for place, records in polled.items():
-            found += [_record(raw) for raw in records if raw.offset < ends[place]]
+            for raw in records:
+                if raw.offset < ends[place]:
+                    log.add(_record(raw))
         if polled:
-            progress(f"{len(found)} records read")
-    return found
+            progress(f"{len(log)} records read")
 
 
 def _record(raw: Any) -> Record:

@@ -5,12 +5,13 @@ Decides which commands must have left a trace. Refuses to judge them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from bidplane_agents.audit.books import Books
 from bidplane_agents.audit.contents import Seen
 from bidplane_agents.audit.findings import Findings
-from bidplane_agents.audit.log import Record
+from bidplane_agents.audit.heap import Record
 from bidplane_agents.audit.money import Money
 from bidplane_agents.audit.signatures import Signed
 from bidplane_topics import bids, codec, envelope, ids, orders, registry
@@ -98,7 +99,7 @@ def reach_of_bids(books: Books, money: Money) -> int:
     return max(reached, default=-1)
 
 
-def _begun(records: list[Record]) -> dict[str, int]:
+def _begun(records: Iterable[Record]) -> dict[str, int]:
     """The offset of each envelope by what its commands' ids begin with, forged or not."""
     found: dict[str, int] = {}
     for record in records:

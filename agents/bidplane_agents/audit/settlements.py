@@ -5,6 +5,7 @@ Decides the movements of each cause. Refuses to know why a market settled so: it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from bidplane_agents.audit.contents import Seen
@@ -42,7 +43,7 @@ def hold(agent_id: str) -> str:
 class Settlements:
     """Money held for each order until its settlement; and what each lease may give back."""
 
-    def __init__(self, settled: list[Seen], findings: Findings) -> None:
+    def __init__(self, settled: Sequence[Seen], findings: Findings) -> None:
         """``settled``: all settlements of the partition."""
         self.findings = findings
         self.held: dict[str, int] = {}

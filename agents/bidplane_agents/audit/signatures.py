@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import sys
 from typing import Final, NamedTuple
 
 from bidplane_agents.audit.contents import Contents, Seen
 from bidplane_agents.audit.findings import Findings
-from bidplane_agents.audit.log import Record
+from bidplane_agents.audit.heap import Record
 from bidplane_topics import agents, codec, envelope, ids, registry
 from bidplane_topics.bids import Envelope
 from bidplane_topics.errors import MalformedRecord
@@ -151,7 +152,7 @@ def _read(record: Record, keys: Keys) -> tuple[Signed | None, str]:
         return None, refused.reason
     except MalformedRecord:
         return None, Rejection.MALFORMED
-    signed = Signed(record, found, key_id)
+    signed = Signed(record._replace(value=None), found, sys.intern(key_id))
     if keys.owner[key_id] != signed.agent_id:
         return None, Rejection.UNKNOWN_KEY
     if not keys.may_sign(key_id, record.timestamp_ms):

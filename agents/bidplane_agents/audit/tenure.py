@@ -6,6 +6,7 @@ to know why a lease moved.
 
 from __future__ import annotations
 
+from array import array
 from typing import Final
 
 from bidplane_agents.audit.contents import Contents, Seen
@@ -14,7 +15,6 @@ from bidplane_agents.audit.mechanism import SLICES
 from bidplane_agents.audit.occupancy import base_of, whole_of
 from bidplane_topics import registry
 from bidplane_topics.leases import LeaseChanged, LeasedDevice
-from bidplane_topics.rounds import RoundClosed
 
 _STEP: Final = {"pending": 0, "awarded": 1, "bound": 2, "notice": 3, "ending": 4, "ended": 5}
 # What never changes in the life of a lease; the deadline to bind is set when it is awarded.
@@ -122,8 +122,10 @@ class Tenure:
 
     def _outlived(self) -> None:
         """A lease past its end and grace is ending one round later."""
-        rounds = [one.event for one in self.contents.of(registry.ROUNDS, self.partition)
-                  if not self.contents.late(one)]  # fmt: skip
+        closed_ms = array("q", (
+            one.event.closed_at_ms for one in self.contents.of(registry.ROUNDS, self.partition)
+            if not self.contents.late(one)
+        ))  # fmt: skip
         latest = {
             one.event.lease_id: one for one in self.contents.of(registry.LEASES, self.partition)
         }
@@ -131,15 +133,11 @@ class Tenure:
             if lease.state not in ("bound", "notice"):
                 continue
             end_ms = lease.grace_until_ms or lease.ends_at_ms
-            over = [one for one in rounds if _closed_after(one, end_ms)]
+            over = sum(at_ms >= end_ms for at_ms in closed_ms)
             self.findings.check(
-                3, len(over) < 2, latest[name].record, f"lease {name}",
+                3, over < 2, latest[name].record, f"lease {name}",
                 f"ending by the second round after {end_ms}", lease.state,
             )  # fmt: skip
-
-
-def _closed_after(one: RoundClosed, at_ms: int) -> bool:
-    return one.closed_at_ms >= at_ms
 
 
 def _overlap(one: LeasedDevice, other: LeasedDevice) -> bool:

@@ -56,7 +56,7 @@ containers:
   - {{ include "bidplane.container" . | indent 4 | trim }}
 volumes:
   - name: tmp
-    emptyDir: {sizeLimit: 256Mi{{ if .tmpInMemory }}, medium: Memory{{ end }}}
+    emptyDir: {sizeLimit: {{ .tmpSize | default "256Mi" }}{{ if .tmpInMemory }}, medium: Memory{{ end }}}
   {{- with include "bidplane.kafka.sources" . | trim }}
   - name: kafka
     projected:
