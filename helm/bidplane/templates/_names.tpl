@@ -71,6 +71,9 @@ annotations:
 
 {{/* The components that run, with the values of each; setup and auditor are jobs. */}}
 {{- define "bidplane.components" -}}
+{{- if not .Values.auditor -}}
+{{- fail "auditor: these are an earlier chart's values alone, as --reuse-values keeps them: use --reset-then-reuse-values, or name your values again with -f" -}}
+{{- end -}}
 {{- $all := dict "worker" .Values.worker "sink-claims" .Values.sinkClaims "source-inventory" .Values.sourceInventory -}}
 {{- if .Values.virtualClusters.enabled -}}
 {{- $_ := set $all "sink-clusters" .Values.sinkClusters -}}
