@@ -30,6 +30,8 @@ CALL_TIMEOUT_S: Final = 20.0
 # The server ends a watch after this; ours ends a little later should the server have vanished.
 WATCH_TIMEOUT_S: Final = 240
 PAGE: Final = 500
+# The first word of a watch; the others are the server's.
+OPENED: Final = "OPENED"
 # A watch sends an object as one line; etcd takes none that is longer.
 LONGEST_LINE: Final = 2 * 1024 * 1024
 
@@ -207,6 +209,7 @@ class Kube:
     ) -> AsyncIterator[tuple[str, Object]]:
         """Changes after ``version`` as (ADDED | MODIFIED | DELETED | BOOKMARK, object).
 
+        Before them comes (OPENED, {}): the server watches, though nothing may change for long.
         Ends when the server ends the watch.
 
         Raises:
@@ -227,6 +230,7 @@ class Kube:
                 if response.status >= 300:
                     raw = await response.read()
                     raise _error(self.where, "GET", path, response.status, raw)
+                yield OPENED, {}
                 async for line in response.content:
                     yield _event(self.where, line)
             finally:

@@ -140,6 +140,9 @@ class Mirror:
             self._resource, version, self._labels, self._namespace
         ):
             self._answered()
+            if kind == kube.OPENED:  # and no longer broken: whoever waited for that may plan
+                self._wake.set()
+                continue
             version = found["metadata"]["resourceVersion"]
             if kind == "DELETED":
                 self._bury(found)
