@@ -7,14 +7,15 @@ it aside, and that is for others to say.
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 import re
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, overload
+from typing import Any, Final, NamedTuple
 
-from bidplane_agents.audit.heap import Record
+from bidplane_agents.audit.heap import Record, Unread
 from bidplane_agents.audit.log import Log, Place, Records
 from bidplane_topics import codec, registry
 from bidplane_topics.errors import MalformedRecord
@@ -50,40 +51,21 @@ class DeadLetter(NamedTuple):
     reason: str
 
 
-class Events(Sequence[Seen]):
+class Events(Unread[Seen]):
     """What decodes of one partition, in order, decoded anew whenever it is asked for."""
 
     def __init__(self, topic: registry.Topic, records: Records, indexes: Iterable[int]) -> None:
         """``indexes`` of those ``records`` that decode."""
-        self._topic, self._records = topic, records
-        self._indexes = array("q", indexes)
+        super().__init__(array("q", indexes), functools.partial(_seen, topic, records))
+        self._offsets = records.offsets
 
     def between(self, start: int, end: int) -> list[Seen]:
         """The events at offsets from ``start`` up to, but not at, ``end``."""
         first, last = (
-            bisect.bisect_left(self._indexes, bisect.bisect_left(self._records.offsets, offset))
+            bisect.bisect_left(self._places, bisect.bisect_left(self._offsets, offset))
             for offset in (start, end)
         )
         return self[first:last]
-
-    def __len__(self) -> int:
-        return len(self._indexes)
-
-    @overload
-    def __getitem__(self, index: int) -> Seen: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Seen]: ...
-    def __getitem__(self, index: int | slice) -> Seen | list[Seen]:
-        if isinstance(index, slice):
-            return [self._seen(one) for one in self._indexes[index]]
-        return self._seen(self._indexes[index])
-
-    def __iter__(self) -> Iterator[Seen]:
-        return map(self._seen, self._indexes)
-
-    def _seen(self, index: int) -> Seen:
-        record = self._records[index]
-        return Seen(_bare(record), codec.decode(self._topic, record.value))
 
 
 class Contents:
@@ -161,6 +143,11 @@ class Contents:
                     origin = match.group(1), int(match.group(2)), int(match.group(3))
                     reason = headers.get(REASON_HEADER, b"").decode(errors="replace")
                     self.dead.setdefault(origin, DeadLetter(_bare(record), reason))
+
+
+def _seen(topic: registry.Topic, records: Records, index: int) -> Seen:
+    record = records[index]
+    return Seen(_bare(record), codec.decode(topic, record.value))
 
 
 def _bare(record: Record) -> Record:

@@ -10,9 +10,10 @@ import mmap
 import struct
 import tempfile
 import weakref
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import IO, Final, NamedTuple
+from typing import IO, Final, NamedTuple, TypeVar, overload
 
 import msgspec
 
@@ -20,6 +21,7 @@ from bidplane_agents.errors import BadInput
 
 _LENGTH: Final = struct.Struct("<I")
 _BUFFER: Final = 1 << 20
+T = TypeVar("T")
 
 
 class Record(NamedTuple):
@@ -80,6 +82,29 @@ class Heap:
         (length,) = _LENGTH.unpack_from(self._view, position)
         start = position + _LENGTH.size
         return _decode(self._view[start : start + length])
+
+
+class Unread(Sequence[T]):
+    """A sequence of which each item is read when it is asked for, and not kept."""
+
+    def __init__(self, places: array[int], read: Callable[[int], T]) -> None:
+        """``places``: what ``read`` takes for each item."""
+        self._places, self._read = places, read
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        if isinstance(index, slice):
+            return [self._read(place) for place in self._places[index]]
+        return self._read(self._places[index])
+
+    def __iter__(self) -> Iterator[T]:
+        return map(self._read, self._places)
 
 
 def _close(file: IO[bytes]) -> None:

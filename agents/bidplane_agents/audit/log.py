@@ -10,13 +10,13 @@ from __future__ import annotations
 import base64
 import bisect
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, overload
+from typing import Any, Final
 
 import orjson
 
-from bidplane_agents.audit.heap import Heap, Record
+from bidplane_agents.audit.heap import Heap, Record, Unread
 from bidplane_agents.errors import BadInput
 
 # A topic and one of its partitions.
@@ -24,13 +24,13 @@ Place = tuple[str, int]
 FORMAT: Final = "bidplane-log-v1"
 
 
-class Records(Sequence[Record]):
+class Records(Unread[Record]):
     """The records of one partition, in offset order; each is read when it is asked for."""
 
     def __init__(self, heap: Heap) -> None:
         """None yet."""
-        self._heap = heap
-        self.offsets, self._positions = array("q"), array("q")
+        super().__init__(array("q"), heap.at)
+        self._heap, self.offsets = heap, array("q")
 
     def add(self, record: Record) -> None:
         """One more, at its place: most come in order."""
@@ -39,28 +39,13 @@ class Records(Sequence[Record]):
         if index and record.offset < self.offsets[-1]:
             index = bisect.bisect_right(self.offsets, record.offset)
         self.offsets.insert(index, record.offset)
-        self._positions.insert(index, position)
+        self._places.insert(index, position)
 
     def find(self, offset: int) -> int | None:
         """The index of the record at that offset."""
         index = bisect.bisect_left(self.offsets, offset)
         there = index < len(self.offsets) and self.offsets[index] == offset
         return index if there else None
-
-    def __len__(self) -> int:
-        return len(self.offsets)
-
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Record]: ...
-    def __getitem__(self, index: int | slice) -> Record | list[Record]:
-        if isinstance(index, slice):
-            return [self._heap.at(position) for position in self._positions[index]]
-        return self._heap.at(self._positions[index])
-
-    def __iter__(self) -> Iterator[Record]:
-        return map(self._heap.at, self._positions)
 
 
 class Log:
